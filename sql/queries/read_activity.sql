@@ -55,7 +55,8 @@ FROM awa.dead_letters
 WHERE id = ANY(:ids::bigint[])
 
 -- name: recent
--- The newest jobs, the running jobs, and the jobs that ended last.
+-- The newest jobs, the running jobs, and the jobs that ended last.  No lock.  The primary keys, and
+-- the indexes running_by_queue, completed_finalized and unsuccessful_finalized.
 SELECT :activity.*
 FROM (
     (SELECT * FROM awa.jobs ORDER BY id DESC LIMIT :limit::int)
@@ -65,6 +66,6 @@ FROM (
     (SELECT * FROM awa.jobs_hot WHERE state = 'completed' AND finalized_at IS NOT NULL
      ORDER BY finalized_at DESC LIMIT :limit::int)
     UNION
-    (SELECT * FROM awa.jobs_hot WHERE state IN ('failed', 'cancelled')
-     ORDER BY finalized_at DESC NULLS LAST LIMIT :limit::int)
+    (SELECT * FROM awa.jobs_hot WHERE state IN ('failed', 'cancelled') AND finalized_at IS NOT NULL
+     ORDER BY finalized_at DESC LIMIT :limit::int)
 ) AS j

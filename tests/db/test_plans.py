@@ -36,6 +36,7 @@ CASES = [
     Case("results", "ends", {"ids": [50, *range(1_000_000, 1_000_010)]}),
     Case("results", "of_job", {"id": 1_000_005}),
     Case("results", "forget", {"limit": 10}),
+    Case("read_activity", "recent", {"limit": 20}),
 ]
 
 
