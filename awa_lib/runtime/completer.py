@@ -43,7 +43,7 @@ logger = Logger(__name__)
 
 _ENDS_PER_ROUND: Final = 1_000
 # Ends that are not written; from here on the dispatchers stop claiming, so memory stays flat.
-_PENDING_ENDS: Final = 4_000
+_PENDING_ENDS: Final = 2_000
 _PENDING_RESULT_BYTES: Final = 64 << 20
 # An end whose row is locked is retried after 0.2 s, then after twice as long each time.
 _FIRST_PAUSE_SECONDS: Final = 0.2
