@@ -223,6 +223,7 @@ PAGES: dict[str, Callable[[], Op[object]]] = {
     "jobs of a queue": lambda: jobs.job_rows(queue="queue3", limit=50),
     "jobs of a kind and state": lambda: jobs.job_rows(kind="kind3", states=["failed"], limit=50),
     "jobs with a tag": lambda: jobs.job_rows(tag="vip", limit=50),
+    "jobs with a tag of none": lambda: jobs.job_rows(tag="nobody", limit=50),
     "jobs, the last to end first": lambda: jobs.job_rows(sort="-finalized_at", limit=50),
     "queues": overviews.list_queues,
     "a queue": lambda: overviews.queue_details("queue3"),
