@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from awa_lib.errors import Transient, Unavailable
+from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.ops import workflows as ops
 from awa_lib.runtime.looks import pause_after, timed
 from awa_lib.runtime.supervisor import Duty
@@ -39,6 +39,8 @@ class Resolver:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._waiting: set[int] = set()
+        # Those that another transaction has locked for long: the others do not wait for them.
+        self._locked: set[int] = set()
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -51,9 +53,10 @@ class Resolver:
             self._waiting |= found
             self._empty.clear()
             self._wake.set()
+            self.duty.poke()
 
     async def drain(self) -> None:
-        """Wait until every workflow has been moved on."""
+        """Wait until every workflow has been moved on, but for those that others have locked."""
         await self._empty.wait()
 
     async def stop(self) -> None:
@@ -66,21 +69,38 @@ class Resolver:
             with self.duty.resting():
                 await self._wake.wait()
         self._wake.clear()
-        locked = False
-        for workflow in sorted(self._waiting):
+        failed: AwaError | None = None
+        for workflow in sorted(self._waiting, key=lambda one: (one in self._locked, one)):
             self._waiting.discard(workflow)
             try:
-                while await self._link.run(ops.resolve(workflow)):
-                    pass
+                free = await self._move_on(workflow)
             except Unavailable:
                 self._waiting.add(workflow)
                 raise
             except Transient:
+                free = False
+            except AwaError as error:
+                # The others go on; a sweep tries this one again.
+                failed, free = error, True
+            if free:
+                self._locked.discard(workflow)
+            else:
                 self._waiting.add(workflow)
-                locked = True
-        if not self._waiting:
+                self._locked.add(workflow)
+        if self._waiting <= self._locked:
             self._empty.set()
-        return _LOCKED_SECONDS if locked else None
+        if failed is not None:
+            raise failed
+        return _LOCKED_SECONDS if self._waiting else None
+
+    async def _move_on(self, workflow: int) -> bool:
+        """Move a workflow on; return False while another transaction has it locked."""
+        if workflow in self._locked:
+            return await _move_free_on(self._link, workflow)
+        # Another process holds the lock for milliseconds: waiting is quicker than asking again.
+        while await self._link.run(ops.resolve(workflow)):
+            pass
+        return True
 
 
 class Sweep:
@@ -100,12 +120,28 @@ class Sweep:
         """Read a page of the tasks of open workflows; return the pause until the next."""
         (found, left), seconds = await self._link.run(timed(ops.sweep(self._place, _LEFT_SECONDS)))
         self._place = found.place
+        failed: AwaError | None = None
         for workflow in left:
-            while await self._link.run(ops.resolve(workflow)):
-                pass
+            try:
+                await _move_free_on(self._link, workflow)
+            except Unavailable:
+                raise
+            except AwaError as error:
+                # Those behind it go on.
+                failed = failed or error
+        if failed is not None:
+            raise failed
         rest = _SWEEP_SECONDS if self._leads() else _OTHERS_SECONDS
         if found.place != ops.BEGIN:
             rest /= 10
         elif not found.read:
             rest = max(rest, _IDLE_SWEEP_SECONDS)
         return pause_after(seconds, rest) or rest
+
+
+async def _move_free_on(link: Link, workflow: int) -> bool:
+    """Move a workflow on, unless another transaction has locked it; return whether it has not."""
+    more: bool | None = True
+    while more:
+        more = await link.run(ops.resolve_free(workflow))
+    return more is not None

@@ -66,9 +66,19 @@ SELECT awa.resolve_workflow(:workflow::bigint) AS more
 -- The same with new nodes, from first on; parents are the older nodes that they wait for.
 SELECT awa.resolve_workflow(:workflow::bigint, :first::int, :parents::int[]) AS more
 
+-- name: resolve_free
+-- The same unless another transaction has locked its row: then no row is returned.
+WITH free AS MATERIALIZED (
+    SELECT id FROM awa.workflows WHERE id = :workflow::bigint FOR UPDATE SKIP LOCKED
+)
+SELECT awa.resolve_workflow(:workflow::bigint) AS more
+WHERE EXISTS (SELECT FROM free)
+   OR NOT EXISTS (SELECT FROM awa.workflows WHERE id = :workflow::bigint)
+
 -- name: lock_workflow
--- Lock a workflow; returns its state and the number of its nodes.
-SELECT id, name, state, nodes, cancelled_at IS NOT NULL AS is_cancelled
+-- Lock a workflow; returns its state and the numbers of its nodes and tasks.
+SELECT id, name, state, nodes, cancelled_at IS NOT NULL AS is_cancelled,
+       waiting + started + succeeded + failed + cancelled + skipped AS tasks
 FROM awa.workflows WHERE id = :workflow::bigint
 FOR UPDATE
 
@@ -77,8 +87,11 @@ FOR UPDATE
 SELECT id FROM awa.workflows WHERE id = :workflow::bigint
 
 -- name: named_nodes
--- The numbers of the named nodes of a workflow.  Index awa_workflow_nodes_name.
-SELECT name, number, type FROM awa.workflow_nodes
+-- The numbers of the named nodes of a workflow, and how many members a group has.  Index
+-- awa_workflow_nodes_name.
+SELECT name, number, type, parents_open + parents_succeeded + parents_failed + parents_skipped
+    AS members
+FROM awa.workflow_nodes
 WHERE workflow_id = :workflow::bigint AND name IS NOT NULL
 
 -- name: named_node
@@ -86,13 +99,21 @@ WHERE workflow_id = :workflow::bigint AND name IS NOT NULL
 SELECT type, number, state, job_id FROM awa.workflow_nodes
 WHERE workflow_id = :workflow::bigint AND name = :name::text
 
+-- name: signal_payload
+-- What was sent with a signal.  Primary key.
+SELECT args::text AS payload FROM awa.workflow_nodes
+WHERE workflow_id = :workflow::bigint AND number = :number::int
+
 -- name: group_results
--- The results of the members of a group, in order.  Index awa_workflow_nodes_group, and the primary
--- key of the results, row by row because of the limit.
-SELECT r.value::text AS value
+-- The results of the members of a group, in order, or when they have expired.  Index
+-- awa_workflow_nodes_group, and the primary key of the results, row by row because of the limit.
+SELECT n.job_id, r.value::text AS value, r.expired_at
 FROM awa.workflow_nodes AS n
 LEFT JOIN LATERAL (
-    SELECT value FROM awa.job_results WHERE job_id = n.job_id AND expires_at > now() LIMIT 1
+    SELECT CASE WHEN expires_at > now() THEN value END AS value,
+           CASE WHEN value IS NULL OR expires_at <= now() THEN expires_at END AS expired_at
+    FROM awa.job_results WHERE job_id = n.job_id
+    LIMIT 1
 ) AS r ON true
 WHERE n.workflow_id = :workflow::bigint AND n.group_number = :number::int
 ORDER BY n.number
@@ -183,36 +204,46 @@ INSERT INTO awa.workflow_events (workflow_id) SELECT id FROM asked
 
 -- name: retry_targets
 -- The tasks that a retry of a workflow is about: the given nodes and members of the given groups, or
--- all that failed or were cancelled; and, if asked, all tasks behind them that have ended.
+-- all that failed or were cancelled; and, if asked, all tasks behind them that have ended.  is_live
+-- says that the job runs again or waits for that.  Tasks are behind a member by way of its group,
+-- so that each edge is walked once and not for each member.
 WITH RECURSIVE targets AS (
-    SELECT number, group_number FROM awa.workflow_nodes
+    SELECT number FROM awa.workflow_nodes
     WHERE workflow_id = :workflow::bigint AND type = 'task'
       AND CASE WHEN :all::boolean THEN state IN ('failed', 'cancelled')
           ELSE number = ANY (:numbers::int[])
               OR (group_number = ANY (:numbers::int[]) AND state IN ('failed', 'cancelled')) END
 ), behind AS (
-    SELECT number, group_number, false AS is_behind FROM targets
+    SELECT number, false AS is_behind FROM targets
     UNION
-    SELECT n.number, n.group_number, true
+    SELECT n.number, n.is_behind
     FROM behind AS b
     CROSS JOIN LATERAL (
-        SELECT child FROM awa.workflow_edges
-        WHERE workflow_id = :workflow::bigint AND parent IN (b.number, b.group_number)
-    ) AS e
-    CROSS JOIN LATERAL (
-        SELECT number, group_number FROM awa.workflow_nodes
-        WHERE workflow_id = :workflow::bigint AND number = e.child
+        SELECT child AS number, true AS is_behind FROM awa.workflow_edges
+        WHERE workflow_id = :workflow::bigint AND parent = b.number
+        UNION ALL
+        SELECT group_number, b.is_behind FROM awa.workflow_nodes
+        WHERE workflow_id = :workflow::bigint AND number = b.number AND group_number IS NOT NULL
     ) AS n
     WHERE :downstream::boolean
 )
 SELECT n.number, n.state, n.job_id, coalesce(n.name, g.name || '[' || n.number - g.number - 1 || ']')
-           AS label, n.args IS NOT NULL AS has_args, bool_and(b.is_behind) AS is_behind
-FROM behind AS b
+           AS label, n.args IS NOT NULL AS has_args, b.is_behind,
+       coalesce(hot.is_live, cold.is_live, false) AS is_live
+FROM (SELECT number, bool_and(is_behind) AS is_behind FROM behind GROUP BY number) AS b
 JOIN awa.workflow_nodes AS n ON n.workflow_id = :workflow::bigint AND n.number = b.number
 LEFT JOIN awa.workflow_nodes AS g
   ON g.workflow_id = :workflow::bigint AND g.number = n.group_number
-WHERE n.state IN ('succeeded', 'failed', 'cancelled')
-GROUP BY n.number, n.state, n.job_id, n.name, g.name, g.number, n.args
+LEFT JOIN LATERAL (
+    SELECT state NOT IN ('completed', 'failed', 'cancelled') AS is_live
+    FROM awa.jobs_hot WHERE id = n.job_id
+    LIMIT 1
+) AS hot ON true
+LEFT JOIN LATERAL (
+    SELECT true AS is_live FROM awa.scheduled_jobs WHERE id = n.job_id
+    LIMIT 1
+) AS cold ON true
+WHERE n.type = 'task' AND n.state IN ('succeeded', 'failed', 'cancelled')
 ORDER BY n.number
 
 -- name: reset_nodes
@@ -221,7 +252,8 @@ ORDER BY n.number
 WITH targets AS MATERIALIZED (
     SELECT n.number, n.group_number, n.state, n.job_id,
            coalesce(n.args,
-                    (SELECT args FROM awa.jobs_hot WHERE id = n.job_id),
+                    (SELECT args FROM awa.jobs_hot WHERE id = n.job_id
+                     AND state IN ('completed', 'failed', 'cancelled')),
                     (SELECT args FROM awa.dead_letters WHERE id = n.job_id)) AS args
     FROM awa.workflow_nodes AS n
     WHERE n.workflow_id = :workflow::bigint AND n.number = ANY (:numbers::int[])
