@@ -258,9 +258,11 @@ def _write(workflow_id: int, plan: Plan) -> Op[None]:
             parents=ints(parent for parent, _ in edges),
             children=ints(child for _, child in edges),
         )
-    yield sql.workflows(
-        "resolve_fresh", workflow=workflow_id, first=plan.first, parents=ints(plan.older)
-    )
+    if plan.older:
+        yield sql.workflows(
+            "count_parents", workflow=workflow_id, first=plan.first, parents=ints(plan.older)
+        )
+    yield sql.workflows("resolve_fresh", workflow=workflow_id, first=plan.first)
     for part in plan.flow.parts:
         metrics.inserted(part.jobs.kinds_and_queues())
 

@@ -62,9 +62,37 @@ ORDER BY parent, child
 -- Move a workflow on; returns whether there is more to do.  Locks its row until the commit.
 SELECT awa.resolve_workflow(:workflow::bigint) AS more
 
+-- name: count_parents
+-- Count for new nodes, from first on, the older nodes that they wait for, as the graph has them now.
+-- The function that moves the workflow on would count one twice whose end is noted but not in the
+-- graph: as it is then, and as a change.  Primary keys.
+UPDATE awa.workflow_nodes AS n
+SET parents_open = c.open, parents_succeeded = c.succeeded, parents_failed = c.failed,
+    parents_skipped = c.skipped, signals_open = c.signals
+FROM (
+    SELECT e.child,
+           sum(CASE p.type WHEN 'group' THEN p.parents_open > 0
+               ELSE p.type = 'task' AND p.state IN ('waiting', 'started') END::int)::int AS open,
+           sum(CASE p.type WHEN 'group' THEN p.parents_succeeded > 0
+               ELSE p.type = 'task' AND p.state = 'succeeded' END::int)::int AS succeeded,
+           sum(CASE p.type WHEN 'group' THEN p.parents_failed > 0
+               ELSE p.state IN ('failed', 'cancelled') END::int)::int AS failed,
+           sum(CASE p.type WHEN 'group' THEN p.parents_skipped > 0
+               ELSE p.state = 'skipped' END::int)::int AS skipped,
+           sum((p.type = 'signal' AND p.state = 'waiting')::int)::int AS signals
+    FROM awa.workflow_nodes AS p
+    CROSS JOIN LATERAL (
+        SELECT child FROM awa.workflow_edges
+        WHERE workflow_id = :workflow::bigint AND parent = p.number AND child >= :first::int
+    ) AS e
+    WHERE p.workflow_id = :workflow::bigint AND p.number = ANY (:parents::int[])
+    GROUP BY e.child
+) AS c
+WHERE n.workflow_id = :workflow::bigint AND n.number = c.child
+
 -- name: resolve_fresh
--- The same with new nodes, from first on; parents are the older nodes that they wait for.
-SELECT awa.resolve_workflow(:workflow::bigint, :first::int, :parents::int[]) AS more
+-- The same as resolve with new nodes, from first on.
+SELECT awa.resolve_workflow(:workflow::bigint, :first::int) AS more
 
 -- name: resolve_free
 -- The same unless another transaction has locked its row: then no row is returned.

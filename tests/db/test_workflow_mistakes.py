@@ -134,6 +134,34 @@ def test_a_signal_with_the_name_of_a_task_is_refused(flows: awa.Client) -> None:
     assert list(tasks(flows, flow)) == ["merge", "go", "next"]
 
 
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_parent_whose_end_is_only_noted_is_counted_once(
+    flows: awa.Client, db: Any, grouped: bool
+) -> None:
+    """Counted twice, it stood for the other parent too, which still ran."""
+    with flows.workflow("grow") as flow:
+        if grouped:
+            flow.add_many([{}], kind="first", name="first")
+        else:
+            flow.add({}, kind="first", name="first")
+        other = flow.add({}, kind="other", name="other")
+        flow.add({}, kind="k", name="hold", signal="go")
+    assert flow.id is not None
+    (first,) = flows.list_jobs(kind="first")
+    db.execute(
+        "UPDATE awa.jobs_hot SET state = 'completed', finalized_at = now() WHERE id = %s",
+        (first.id,),
+    )
+    run(db, ops.note_ends([(flow.id, first.id)]))
+    with flows.extend_workflow(flow.id) as more:
+        more.add({}, kind="child", name="child", after=["first", "other"], signal="go")
+    flows.signal(flow.id, "go")
+
+    assert of_kind(flows, "child") == []
+    end(db, flow, "completed", other.job_id)
+    assert of_kind(flows, "child") == ["available"]
+
+
 def test_a_workflow_does_not_grow_without_bounds(flows: awa.Client, db: Any) -> None:
     with flows.workflow("grow") as flow:
         flow.add({}, kind="k")
