@@ -19,6 +19,7 @@ __all__ = [
     "RetryAfter",
     "Snooze",
     "WaitForCallback",
+    "asleep",
 ]
 
 R = TypeVar("R")
@@ -44,6 +45,21 @@ class Asleep(BaseException):
     def __init__(self, seconds: float) -> None:
         super().__init__(f"the job sleeps for {seconds:.3f} s")
         self.seconds = seconds
+
+
+def asleep(error: BaseException) -> Asleep | None:
+    """Return the sleep that an exception stands for, or None.
+
+    A TaskGroup raises a group of what its tasks have raised.  Of several sleeps it is the shortest:
+    the job goes on then, and ends the attempt again for those that are not over.
+    """
+    if isinstance(error, Asleep):
+        return error
+    if not isinstance(error, BaseExceptionGroup):
+        return None
+    found = [asleep(one) for one in error.exceptions]
+    sleeps = [one for one in found if one is not None]
+    return min(sleeps, key=lambda one: one.seconds) if len(sleeps) == len(found) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,8 @@ class RunningJob:
         and a later attempt calls it again; so does one after a crash between its return and the
         write.  ``key`` tells steps of one name apart.
 
-        Raises what the function raises; ValidationError for a name that this attempt has used;
+        Raises what the function raises, and can be tried again then; ValidationError for a name
+        that this attempt has used, and for a key without a text of its own;
         ResultTooLarge (1 MiB), ResultNotStorable; StaleAttempt when the attempt no longer owns the
         job, RuntimeError outside a run.
         """

@@ -55,6 +55,11 @@ LONGEST_SECONDS: Final = 100 * 366 * 86_400.0
 LONGEST_HOURS: Final = LONGEST_SECONDS / 3600
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _LONGEST_DURATION: Final = 100
+# In a message; a name that is allowed is quoted whole.
+_LONGEST_QUOTED: Final = LONGEST_NAME
+_MOST_NAMED: Final = 50
+# Words among which the nearest is looked for: 100,000 took seconds.
+_MOST_COMPARED: Final = 5_000
 _PIECE: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 _MOMENT: Final = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.IGNORECASE
@@ -83,13 +88,23 @@ def items_of(field: str, value: Iterable[T]) -> Iterable[T]:
 def text_of(field: str, value: object, longest: int) -> str:
     """Return a text that PostgreSQL can store.  Raises ValidationError."""
     if not isinstance(value, str) or len(value) > longest:
-        raise ValidationError(f"{field} must be text of at most {longest} characters: {value!r}")
+        raise ValidationError(
+            f"{field} must be text of at most {longest} characters: {_cut(value)}"
+        )
     if not storable(value):
         raise ValidationError(
-            f"{field} holds a character that Postgres cannot store: {value!r}",
+            f"{field} holds a character that Postgres cannot store: {_cut(value)}",
             why="PostgreSQL stores neither NUL characters nor lone surrogates",
         )
     return value
+
+
+def _cut(value: object) -> str:
+    """Return a value for a message: of a megabyte only the beginning."""
+    text = repr(value[:_LONGEST_QUOTED]) if isinstance(value, str | bytes) else repr(value)
+    if isinstance(value, str) and len(value) > _LONGEST_QUOTED:
+        return f"{text}… ({len(value):,} characters)"
+    return text if len(text) <= 2 * _LONGEST_QUOTED else f"{text[:_LONGEST_QUOTED]}…"
 
 
 def one_line(text: str) -> str:
@@ -169,8 +184,11 @@ def did_you_mean(
 def unknown_word(message: str, word: object, known: Iterable[str]) -> ValidationError:
     """Return the error for an unknown word, with the known words and the nearest of them."""
     names = list(known)
+    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
     return ValidationError(
-        message, why=f"valid: {', '.join(names)}", hint=did_you_mean(word, names)
+        message,
+        why=f"valid: {', '.join(names[:_MOST_NAMED])}{more}",
+        hint=did_you_mean(word, names[:_MOST_COMPARED]),
     )
 
 

@@ -155,6 +155,15 @@ class _Asyncpg:
         return await asyncpg.run(self.conn, op)
 
 
+def _doomed() -> AwaError:
+    return AwaError(
+        "the transaction of Django's connection can only be rolled back",
+        why="an error inside its block of atomic, or set_rollback(True), has marked it; what is"
+        " written now would be lost without an error",
+        hint="do it after the block",
+    )
+
+
 def _is_session(conn: object) -> bool:
     # A session's connection is a method, a connection's own a property.
     return callable(type(conn).connection)  # type: ignore[attr-defined] # SQLAlchemy is not imported
@@ -235,6 +244,8 @@ class _Django:
 
     def run(self, op: Op[R], /) -> R:
         self.conn.validate_thread_sharing()
+        if self.conn.in_atomic_block and self.conn.needs_rollback:
+            raise _doomed()
         self.conn.ensure_connection()
         raw = self.conn.connection
         if not isinstance(raw, psycopg.Connection):

@@ -18,6 +18,7 @@ from awa_lib.ops import (
     jobs,
     policies,
     queues,
+    workflow_retries,
     workflows,
 )
 from awa_lib.reads import bulk as read_bulk
@@ -108,7 +109,7 @@ class Verbs(Workflows):
     get_workflow = verb(get_workflow)
     list_workflow_tasks = verb(list_workflow_tasks)
     workflow_edges = verb(workflow_edges)
-    retry_workflow = verb(workflows.retry_workflow)
+    retry_workflow = verb(workflow_retries.retry_workflow)
     doctor = verb(doctor)
 
 
@@ -182,5 +183,5 @@ class AsyncVerbs(AsyncWorkflows):
     get_workflow = averb(get_workflow)
     list_workflow_tasks = averb(list_workflow_tasks)
     workflow_edges = averb(workflow_edges)
-    retry_workflow = averb(workflows.retry_workflow)
+    retry_workflow = averb(workflow_retries.retry_workflow)
     doctor = averb(doctor)

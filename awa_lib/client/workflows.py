@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from awa_lib.enqueue.workflows import Workflow
@@ -39,7 +39,8 @@ class Workflows:
         is not inserted, and ``flow.created`` is False.  Raises as ``Workflow.add``.
         """
         flow = Workflow(name, key=key, kinds=self.kinds)
-        yield flow
+        with closing(flow):
+            yield flow
         self._run(workflows.insert_workflow(flow, on_conflict=on_conflict))
 
     @contextmanager
@@ -50,7 +51,8 @@ class Workflows:
         has ended.
         """
         flow = Workflow(str(workflow_id), kinds=self.kinds)
-        yield flow
+        with closing(flow):
+            yield flow
         self._run(workflows.extend_workflow(workflow_id, flow))
 
 
@@ -68,12 +70,14 @@ class AsyncWorkflows:
     ) -> AsyncIterator[Workflow]:
         """Build a workflow in a block, see ``Client.workflow``."""
         flow = Workflow(name, key=key, kinds=self.kinds)
-        yield flow
+        with closing(flow):
+            yield flow
         await self._run(workflows.insert_workflow(flow, on_conflict=on_conflict))
 
     @asynccontextmanager
     async def extend_workflow(self, workflow_id: int) -> AsyncIterator[Workflow]:
         """Add tasks to an open workflow, see ``Client.extend_workflow``."""
         flow = Workflow(str(workflow_id), kinds=self.kinds)
-        yield flow
+        with closing(flow):
+            yield flow
         await self._run(workflows.extend_workflow(workflow_id, flow))

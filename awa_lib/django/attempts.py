@@ -12,7 +12,7 @@ from awa_lib.django import results
 from awa_lib.django.errors import ReturnValueError
 from awa_lib.django.interface import TaskContext, TaskResultStatus
 from awa_lib.errors import TerminalError
-from awa_lib.results import Asleep
+from awa_lib.results import asleep
 from awa_lib.runtime import identity
 from awa_lib.runtime.context import OVER
 from awa_lib.runtime.outcomes import clean
@@ -69,7 +69,7 @@ class TaskAttempt:
         """Return what is kept of a return value.  Raises ReturnValueError, ResultError."""
         try:
             kept = results.plain(value)
-        except (TypeError, ValueError, RecursionError) as error:
+        except (TypeError, ValueError) as error:
             raise ReturnValueError(
                 f"the return value is no JSON: {error}",
                 hint="return text, numbers, booleans, None, lists and dicts of these",
@@ -88,7 +88,7 @@ class TaskAttempt:
 
     def failed(self, error: BaseException) -> bool:
         """Note an exception, and its whole traceback in the record of the attempt."""
-        if isinstance(error, Asleep):
+        if asleep(error) is not None:
             return False
         if self._attempt.stop_reason in OVER:
             return self._stopped()

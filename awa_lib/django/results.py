@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -139,9 +139,12 @@ def plain(value: Any) -> Any:
     """Return a value as it comes back from JSON: tuples as lists, keys as text.
 
     Raises TypeError for a type that Django does not write as JSON, ValueError for other bytes than
-    UTF-8.
+    UTF-8 and for a value that contains itself.
     """
-    return json.loads(json.dumps(normalize_json(value)))
+    try:
+        return json.loads(json.dumps(normalize_json(value)))
+    except RecursionError:
+        raise ValueError("it is nested too deep; does it contain itself?") from None
 
 
 def noted(task: Any) -> dict[str, Any]:
@@ -166,7 +169,11 @@ def imported(kind: str) -> Any:
 
 
 def enqueued(task: Any, kept: dict[str, Any]) -> Any:
-    """Return a task with the options of its job, from what ``noted`` kept.  Raises InvalidTask."""
+    """Return a task with the options of its job, from what ``noted`` kept.
+
+    They were checked when the task was enqueued, by the settings of then: a queue that is no longer
+    in QUEUES would be an error now.
+    """
     changes = {
         "backend": kept["backend"],
         "queue_name": kept["queue"],
@@ -175,7 +182,10 @@ def enqueued(task: Any, kept: dict[str, Any]) -> Any:
     }
     if "max_attempts" in kept:
         changes["max_attempts"] = kept["max_attempts"]
-    return replace(task, **changes)
+    made = object.__new__(type(task))
+    for field in fields(task):
+        object.__setattr__(made, field.name, changes.get(field.name, getattr(task, field.name)))
+    return made
 
 
 def result_of(job_id: int, job: Stored, task: Any) -> Any:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from awa_lib.codec import pgtext
-from awa_lib.enqueue.workflows import Group, Task
+from awa_lib.enqueue.workflow_nodes import Group, Task
+from awa_lib.errors import ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from awa_lib.enqueue.options import Options
-    from awa_lib.enqueue.workflows import Node, Part, Workflow
+    from awa_lib.enqueue.workflow_nodes import Node, Part
+    from awa_lib.enqueue.workflows import Workflow
 
-__all__ = ["Plan", "Row", "columns", "ints"]
+__all__ = ["ROWS_PER_STATEMENT", "Plan", "Row", "batches", "columns", "ints"]
+
+ROWS_PER_STATEMENT: Final = 5000
+# Far below the largest array of jsonb, 256 MiB, and of a message.
+_BYTES_PER_STATEMENT: Final = 16 << 20
+# Half a gigabyte of the program's memory, and a minute of the database.
+_MOST_EDGES: Final = 1_000_000
 
 
 class Plan:
@@ -31,6 +39,8 @@ class Plan:
             parents = flow.parents(part, known)
             older.update(number for number in parents if number < first)
             children = self._tasks(part.node)
+            if len(self.edges) + len(parents) * len(children) > _MOST_EDGES:
+                raise _too_many_edges(part.node.name)
             self.edges += [(parent, child) for parent in parents for child in children]
         self.edges.sort()
         self.older = sorted(older)
@@ -72,6 +82,21 @@ class Row(NamedTuple):
     options: Options | None = None
 
 
+def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Split rows so that each part fits a statement; keeps their order."""
+    batch: list[Row] = []
+    size = 0
+    for row in rows:
+        length = len(row.args) + (0 if row.options is None else len(row.options.metadata))
+        if batch and (len(batch) == ROWS_PER_STATEMENT or size + length > _BYTES_PER_STATEMENT):
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += length
+    if batch:
+        yield batch
+
+
 def columns(rows: Sequence[Row]) -> dict[str, Any]:
     """Return the parameters of insert_nodes."""
     parts = [row.part for row in rows]
@@ -108,3 +133,11 @@ def _numbers(values: Iterable[float | None]) -> str:
 def ints(values: Iterable[int]) -> str:
     """Return an array literal of numbers."""
     return "{" + ",".join(map(str, values)) + "}"
+
+
+def _too_many_edges(name: str) -> ValidationError:
+    return ValidationError(
+        f"with task {name!r} the workflow has more than {_MOST_EDGES:,} edges",
+        why="each task waits for each of its parents by an edge",
+        hint="add the parents as a group with add_many(), which is one parent",
+    )

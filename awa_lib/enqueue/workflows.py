@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from awa_lib.enqueue.kinds import UNDECLARED, Kinds
 from awa_lib.enqueue.middleware import through_middleware
 from awa_lib.enqueue.new_jobs import NewJobs, check
-from awa_lib.errors import ValidationError
+from awa_lib.enqueue.workflow_nodes import (
+    LARGEST,
+    Group,
+    Node,
+    OnParentFailure,
+    Part,
+    Signal,
+    Task,
+    When,
+)
+from awa_lib.errors import Conflict, ValidationError
 from awa_lib.validation import (
     items_of,
     moment_of,
@@ -26,58 +35,12 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from awa_lib.enqueue.options import InsertOptions
+    from awa_lib.enqueue.workflow_nodes import After
 
-__all__ = ["LARGEST", "After", "Group", "OnParentFailure", "Part", "Task", "When", "Workflow"]
+__all__ = ["Workflow"]
 
-LARGEST: Final = 100_000
-"""The most tasks of a workflow."""
-
-When: TypeAlias = Literal[
-    "all_succeeded", "all_done", "any_failed", "any_succeeded", "all_failed", "always"
-]
-OnParentFailure: TypeAlias = Literal["skip", "wait"]
-
-
-@dataclass(eq=False)
-class Node:
-    """A node of a workflow.  ``number`` is its number in the workflow, once it is inserted."""
-
-    name: str
-    number: int | None = field(default=None, init=False)
-
-
-@dataclass(eq=False)
-class Task(Node):
-    """A task: one job.  ``job_id`` is the id of its job, once the workflow is inserted."""
-
-    job_id: int | None = field(default=None, init=False)
-
-
-@dataclass(eq=False)
-class Group(Node):
-    """Tasks that are awaited together.  ``job_ids`` are their jobs, in order, once inserted."""
-
-    job_ids: list[int] = field(default_factory=list, init=False)
-
-
-class Signal(Node):
-    """A signal: succeeds when it is sent."""
-
-
-After: TypeAlias = "Node | str | Iterable[Node | str] | None"
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one call of ``add`` or ``add_many`` adds."""
-
-    node: Task | Group
-    jobs: NewJobs
-    parents: list[Node | str]
-    when: When
-    on_parent_failure: OnParentFailure
-    not_before: datetime | None
-    wait: float | None
+# What waits for an empty group by one of these waits for what the group would have waited for.
+_PATIENT: Final = frozenset({"all_succeeded", "all_done", "always"})
 
 
 class Workflow:
@@ -92,12 +55,14 @@ class Workflow:
         """False when a workflow with this name and key was there already, and was kept."""
         self.parts: list[Part] = []
         self.signals: dict[str, Signal] = {}
-        self.extends = False
+        self._closed = False
         self._kinds = kinds
         self._names: dict[str, Node] = {}
         # Kinds of tasks that were given no name, by the name that they have.
         self._unnamed: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
+        # What each empty group waits for, by its name.
+        self._empty: dict[str, list[Node | str]] = {}
         self._size = 0
 
     def add(
@@ -167,7 +132,8 @@ class Workflow:
 
         ``jobs`` are args, or ``NewJob`` objects.  A task that waits for the group waits for all of
         them.  The options are those of ``add`` and hold for each task.  An empty group is one that
-        has ended, and in which nothing failed.  Raises as ``add``.
+        has ended, and in which nothing failed; who waits for it waits for what it waits for.
+        Raises as ``add``.
         """
         given = list(items_of("jobs", jobs))
         new = self._check(given, options)
@@ -187,6 +153,10 @@ class Workflow:
     def __len__(self) -> int:
         """Return the number of tasks."""
         return self._size
+
+    def close(self) -> None:
+        """Take no more tasks: nothing would insert them."""
+        self._closed = True
 
     def numbered(self, first: int, known: dict[str, int]) -> Iterator[tuple[Node, int]]:
         """Give each node its number from ``first`` on; the members of a group come after it.
@@ -211,14 +181,27 @@ class Workflow:
     def parents(self, part: Part, known: dict[str, int]) -> list[int]:
         """Return the numbers of the nodes that a part waits for, each once, in order.
 
-        Raises ValidationError for an unknown name.
+        An empty group is over, so what it waits for is waited for in its place, where the rules
+        allow it.  Raises ValidationError for an unknown name.
         """
-        return sorted({self._number(part.node.name, parent, known) for parent in part.parents})
+        empty = self._empty if part.when in _PATIENT else {}
+        found: set[int] = set()
+        left, seen = list(part.parents), set()
+        while left:
+            parent = left.pop()
+            name = parent if isinstance(parent, str) else parent.name
+            if name in seen:
+                continue
+            seen.add(name)
+            found.add(self._number(part.node.name, name, known))
+            left += empty.get(name, ())
+        return sorted(found)
 
-    def check(self, known: Iterable[str] = ()) -> None:
+    def check(self, known: Iterable[str] = (), signals: Container[str] = ()) -> None:
         """Raise ValidationError if nothing was added, or for an unknown name or a cycle.
 
-        Gives tasks that were given no name one that is not in ``known``.
+        Gives tasks that were given no name one that is not in ``known``, which are the names of the
+        nodes that the workflow has already; ``signals`` are those of its signals.
         """
         if not self.parts:
             raise ValidationError(
@@ -229,7 +212,10 @@ class Workflow:
             node = self._names.pop(name)
             node.name = self._free_name(self._unnamed[name], known)
             self._names[node.name] = node
-        if taken := sorted(known & self._names.keys() - self.signals.keys()):
+            if name in self._empty:
+                self._empty[node.name] = self._empty.pop(name)
+        again = {name for name in self.signals if name in signals}
+        if taken := sorted((known & self._names.keys()) - again):
             raise _taken(taken[0])
         graph: dict[str, list[str]] = {}
         for part in self.parts:
@@ -254,6 +240,8 @@ class Workflow:
             ) from None
 
     def _check(self, jobs: Sequence[Any], options: InsertOptions) -> NewJobs:
+        if self._closed:
+            raise _closed(self.id)
         for given, instead in (("run_at", "not_before"), ("delay", "wait")):
             if options.get(given) is not None:
                 raise ValidationError(
@@ -274,9 +262,9 @@ class Workflow:
             raise ValidationError(
                 "run_at and delay are not options of a task", hint="use not_before= or wait="
             )
-        self._size += len(jobs)
-        if self._size > LARGEST:
-            raise ValidationError(f"a workflow has at most {LARGEST:,} tasks, got {self._size:,}")
+        size = self._size + len(jobs)
+        if size > LARGEST:
+            raise ValidationError(f"a workflow has at most {LARGEST:,} tasks, got {size:,}")
         return new
 
     def _name(self, name: str | None, kind: str) -> str:
@@ -337,6 +325,9 @@ class Workflow:
         before = None if not_before is None else moment_of(not_before, "not_before")
         seconds = None if wait is None else seconds_of("wait", wait)
         self._names[node.name] = node
+        self._size += len(jobs.args)
+        if not jobs.args and when == "all_succeeded":
+            self._empty[node.name] = parents
         self.parts.append(Part(node, jobs, parents, when, on_parent_failure, before, seconds))
 
     def _check_result(self, parent: Node | str) -> None:
@@ -365,8 +356,7 @@ class Workflow:
                 raise ValidationError(f"task {parent.name!r} belongs to another workflow")
         return given
 
-    def _number(self, child: str, parent: Node | str, known: dict[str, int]) -> int:
-        name = parent if isinstance(parent, str) else parent.name
+    def _number(self, child: str, name: str, known: dict[str, int]) -> int:
         node = self._names.get(name)
         number = known.get(name) if node is None else node.number
         assert number is not None, child  # check() has looked
@@ -378,6 +368,15 @@ def _items(after: Iterable[Node | str], field: str) -> Iterable[Node | str]:
         return after
     raise ValidationError(
         f"{field} must be what add or add_many returned, or a name, got {type(after).__name__}"
+    )
+
+
+def _closed(workflow_id: int | None) -> Conflict:
+    more = "workflow(name)" if workflow_id is None else f"extend_workflow({workflow_id})"
+    return Conflict(
+        "the block of the workflow has ended, and takes no more tasks",
+        why="its end inserts the workflow, and nothing would insert this task",
+        hint=f"add it inside the block, or in another: with client.{more} as flow",
     )
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from awa_lib._json import dumps
 from awa_lib._sql import atomic, sql
 from awa_lib.codec.encode import to_json
-from awa_lib.enqueue.workflow_rows import Plan, columns, ints
-from awa_lib.enqueue.workflows import Group, Task
+from awa_lib.enqueue.workflow_nodes import LARGEST, Group, Task
+from awa_lib.enqueue.workflow_rows import ROWS_PER_STATEMENT, Plan, batches, columns, ints
 from awa_lib.errors import Conflict, ValidationError, WorkflowNotFound
-from awa_lib.ops.jobs import cancel_in_pages, retry_in_pages
+from awa_lib.ops.jobs import cancel_in_pages
 from awa_lib.telemetry import metrics
-from awa_lib.validation import int64_of, name_of, names_of, unknown_word
+from awa_lib.validation import int64_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,10 +28,10 @@ __all__ = [
     "extend_workflow",
     "forget_workflow",
     "insert_workflow",
+    "lock_workflow",
     "note_ends",
     "resolve",
     "resolve_free",
-    "retry_workflow",
     "send_signal",
     "sweep",
 ]
@@ -42,8 +40,6 @@ OnTaken = Literal["raise", "keep"]
 
 BEGIN: Final = (0, 0)
 """Where a sweep begins: a workflow and a node."""
-_ROWS_PER_STATEMENT: Final = 5000
-_MEMBER: Final = re.compile(r"(.+)\[(\d{1,6})\]")
 _SWEPT_TASKS: Final = 1000
 _LEFT_WORKFLOWS: Final = 100
 
@@ -89,12 +85,14 @@ def extend_workflow(workflow_id: int, flow: Workflow) -> Op[int]:
     Locks the workflow until the commit.  Names in ``after`` may be those of tasks that are there.
     Raises WorkflowNotFound, Conflict when the workflow has ended, ValidationError.
     """
-    found = yield from _lock(int64_of("workflow_id", workflow_id))
+    found = yield from lock_workflow(int64_of("workflow_id", workflow_id))
     if found["state"] != "open" or found["is_cancelled"]:
         raise _over(workflow_id, found["state"])
+    if (size := found["tasks"] + len(flow)) > LARGEST:
+        raise ValidationError(f"a workflow has at most {LARGEST:,} tasks, got {size:,}")
     rows = yield sql.workflows("named_nodes", workflow=workflow_id)
-    known = {name: number for name, number, _ in rows}
-    flow.check(known)
+    known = {row[0]: row[1] for row in rows}
+    flow.check(known, {row[0] for row in rows if row[2] == "signal"})
     plan = Plan(flow, int(found["nodes"]) + 1, known)
     yield sql.workflows("add_nodes", workflow=workflow_id, nodes=plan.size)
     yield from _write(workflow_id, plan)
@@ -118,7 +116,7 @@ def send_signal(workflow_id: int, name: str, payload: Any = None) -> Op[bool]:
 
 @atomic
 def _send_signal(workflow_id: int, name: str, text: str) -> Op[bool]:
-    found = yield from _lock(workflow_id)
+    found = yield from lock_workflow(workflow_id)
     if found["state"] != "open":
         raise _over(workflow_id, found["state"])
     node = yield sql.workflows("named_node", workflow=workflow_id, name=name)
@@ -143,14 +141,16 @@ def cancel_workflow(workflow_id: int) -> Op[int]:
 
 @atomic
 def _cancel_workflow(workflow_id: int) -> Op[int]:
-    found = yield from _lock(workflow_id)
+    found = yield from lock_workflow(workflow_id)
     if found["state"] != "open":
         raise _over(workflow_id, found["state"])
     yield sql.workflows("cancel_workflow", workflow=workflow_id)
+    # A job that was retried a moment ago counts as started only after this.
+    yield from _resolve_now(workflow_id)
     count, number = 0, 0
     while rows := (
         yield sql.workflows(
-            "started_jobs", workflow=workflow_id, number=number, limit=_ROWS_PER_STATEMENT
+            "started_jobs", workflow=workflow_id, number=number, limit=ROWS_PER_STATEMENT
         )
     ):
         ids = [row[0] for row in rows]
@@ -160,105 +160,6 @@ def _cancel_workflow(workflow_id: int) -> Op[int]:
         yield from note_ends([(workflow_id, job_id) for job_id in cancelled])
     yield from _resolve_now(workflow_id)
     return count
-
-
-def retry_workflow(
-    workflow_id: int,
-    *,
-    tasks: Sequence[str] | None = None,
-    downstream: bool = False,
-    dry_run: bool = False,
-) -> Op[list[str]]:
-    """Run tasks of a workflow again and return their names; members of a group are ``name[0]``, ….
-
-    By default all that failed or were cancelled; a failed job starts again with attempt 0, skipped
-    tasks behind it are decided anew.  ``tasks`` names some, in any way that they ended; of a group
-    the members that failed.  With ``downstream`` also every task behind them that has ended, each
-    with a new job.  Locks the workflow until the commit; with ``dry_run`` nothing is locked or
-    changed.  Raises WorkflowNotFound, ValidationError for an unknown task, Conflict when nothing
-    can be retried, or when the args of a job are no longer there.
-    """
-    for field, value in (("downstream", downstream), ("dry_run", dry_run)):
-        if not isinstance(value, bool):
-            raise ValidationError(f"{field} must be True or False, got {value!r}")
-    names = None if tasks is None else names_of("tasks", tasks)
-    return _retry_workflow(
-        int64_of("workflow_id", workflow_id), names, downstream=downstream, dry_run=dry_run
-    )
-
-
-@atomic
-def _retry_workflow(
-    workflow_id: int, tasks: Sequence[str] | None, *, downstream: bool, dry_run: bool
-) -> Op[list[str]]:
-    if not dry_run:
-        yield from _lock(workflow_id)
-    elif not (yield sql.workflows("has_workflow", workflow=workflow_id)):
-        raise WorkflowNotFound(workflow_id)
-    numbers = yield from _numbers_of(workflow_id, tasks)
-    rows = yield sql.workflows(
-        "retry_targets",
-        workflow=workflow_id,
-        all=tasks is None,
-        numbers=ints(numbers),
-        downstream=downstream,
-    )
-    targets = [_Target(*row) for row in rows]
-    if not targets:
-        raise Conflict(
-            f"no task of workflow {workflow_id} can be retried",
-            why="tasks that failed, were cancelled or are named, and have ended, can be",
-            hint=f"see its tasks: awa workflow show {workflow_id}",
-        )
-    if not dry_run:
-        yield sql.workflows("reopen_workflow", workflow=workflow_id)
-        yield from _retry(workflow_id, targets)
-        yield from _resolve_now(workflow_id)
-    return [target.label for target in targets]
-
-
-class _Target(NamedTuple):
-    number: int
-    state: str
-    job_id: int
-    label: str
-    has_args: bool
-    is_behind: bool
-
-
-def _retry(workflow_id: int, targets: Sequence[_Target]) -> Op[None]:
-    """Retry the jobs of failed tasks in place; make all others wait for a new job."""
-    failed = [t for t in targets if t.state != "succeeded" and not (t.is_behind or t.has_args)]
-    retried = {job.id for job in (yield from retry_in_pages([t.job_id for t in failed]))}
-    again = [t for t in targets if t.job_id not in retried]
-    if not again:
-        return
-    rows = yield sql.workflows(
-        "reset_nodes", workflow=workflow_id, numbers=ints(t.number for t in again)
-    )
-    if len(rows) < len(again):
-        done = {row[0] for row in rows}
-        lost = next(t for t in again if t.number not in done)
-        raise Conflict(
-            f"task {lost.label!r} of workflow {workflow_id} cannot run again",
-            why=f"its job {lost.job_id} was deleted, and its args with it",
-        )
-
-
-def _numbers_of(workflow_id: int, tasks: Sequence[str] | None) -> Op[list[int]]:
-    if tasks is None:
-        return []
-    rows = yield sql.workflows("named_nodes", workflow=workflow_id)
-    known = {name: number for name, number, type_ in rows if type_ != "signal"}
-    numbers = []
-    for task in tasks:
-        group, member = _MEMBER.fullmatch(task), known.get(task)
-        if member is None and group is not None and group[1] in known:
-            member = known[group[1]] + 1 + int(group[2])
-        if member is None:
-            raise unknown_word(f"workflow {workflow_id} has no task {task!r}", task, sorted(known))
-        numbers.append(member)
-    return numbers
 
 
 def note_ends(ended: Iterable[tuple[int, int]]) -> Op[None]:
@@ -281,14 +182,14 @@ def resolve(workflow_id: int) -> Op[bool]:
     return bool(rows.scalar())
 
 
-def resolve_free(workflow_ids: Sequence[int]) -> Op[list[int]]:
-    """Move workflows on, and return those that need another call.
+def resolve_free(workflow_ids: Sequence[int]) -> Op[dict[int, bool | None]]:
+    """Do as ``resolve`` with many and without waiting; return for each what it would return.
 
-    Those are the ones with more to do, and those that another transaction has locked.  Locks the
-    others until the commit.
+    None stands for one that another transaction has locked; its notes stay for whoever calls this
+    later.  One that is gone is left out.
     """
     rows = yield sql.workflows("resolve_free", workflows=ints(workflow_ids))
-    return [int(row[0]) for row in rows]
+    return {int(row[0]): row[1] for row in rows}
 
 
 def sweep(place: tuple[int, int], left_seconds: float) -> Op[tuple[Page, list[int]]]:
@@ -317,8 +218,8 @@ def forget_workflow(seconds: float) -> Op[bool]:
         return False
     workflow = rows[0][0]
     for block in ("forget_edges", "forget_nodes"):
-        gone = yield sql.workflows(block, workflow=workflow, limit=_ROWS_PER_STATEMENT)
-        if gone.scalar() == _ROWS_PER_STATEMENT:
+        gone = yield sql.workflows(block, workflow=workflow, limit=ROWS_PER_STATEMENT)
+        if gone.scalar() == ROWS_PER_STATEMENT:
             return True
     yield sql.workflows("forget_workflow", workflow=workflow)
     return True
@@ -329,7 +230,8 @@ def _resolve_now(workflow_id: int) -> Op[None]:
     yield from resolve(workflow_id)
 
 
-def _lock(workflow_id: int) -> Op[dict[str, Any]]:
+def lock_workflow(workflow_id: int) -> Op[dict[str, Any]]:
+    """Lock a workflow until the commit, and return its state.  Raises WorkflowNotFound."""
     rows = yield sql.workflows("lock_workflow", workflow=workflow_id)
     if not rows:
         raise WorkflowNotFound(workflow_id)
@@ -338,9 +240,8 @@ def _lock(workflow_id: int) -> Op[dict[str, Any]]:
 
 def _write(workflow_id: int, plan: Plan) -> Op[None]:
     """Insert the nodes and edges, start what can start, and tell the nodes their jobs."""
-    rows = plan.rows()
     number = plan.first
-    while batch := list(islice(rows, _ROWS_PER_STATEMENT)):
+    for batch in batches(plan.rows()):
         ids = yield sql.workflows(
             "insert_nodes", workflow=workflow_id, first=number, **columns(batch)
         )
@@ -350,8 +251,8 @@ def _write(workflow_id: int, plan: Plan) -> Op[None]:
             elif isinstance(row.node, Group) and job_id is not None:
                 row.node.job_ids.append(job_id)
         number += len(batch)
-    for start in range(0, len(plan.edges), _ROWS_PER_STATEMENT):
-        edges = plan.edges[start : start + _ROWS_PER_STATEMENT]
+    for start in range(0, len(plan.edges), ROWS_PER_STATEMENT):
+        edges = plan.edges[start : start + ROWS_PER_STATEMENT]
         yield sql.workflows(
             "insert_edges",
             workflow=workflow_id,

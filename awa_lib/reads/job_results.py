@@ -9,6 +9,7 @@ from awa_lib._json import as_data
 from awa_lib._sql import sql
 from awa_lib.enqueue.kinds import UNDECLARED
 from awa_lib.errors import Conflict, JobFailed, JobNotFound, NoResult, ResultExpired
+from awa_lib.reads.workflows import workflow_of_job
 from awa_lib.states import ENDED
 from awa_lib.validation import int64_of
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
     from awa_lib.enqueue.kinds import Kinds
+    from awa_lib.reads.workflows import JobWorkflow
 
 __all__ = ["End", "JobResult", "ended_result", "job_result", "kept_result"]
 
@@ -62,15 +64,25 @@ class _Row:
 
 
 _FAILED: Final = frozenset(ENDED) - {"completed"}
+# States of a task without a job.
+_NOT_BEGUN: Final = frozenset({"waiting", "skipped", "cancelled"})
 
 
 def job_result(job_id: int, *, kinds: Kinds = UNDECLARED) -> Op[End]:
     """Return the result of a completed job, or that the job has not ended.
 
-    A result stays until it expires when retention deletes its job.  Raises JobFailed, NoResult,
-    ResultExpired, JobNotFound, ValidationError.
+    A result stays until it expires when retention deletes its job.  A task of a workflow that
+    waits for others has not ended.  Raises JobFailed, NoResult, ResultExpired, JobNotFound,
+    ValidationError.
     """
     rows = yield sql.results("ends", ids=[int64_of("job_id", job_id)])
+    if not rows:
+        task = yield from workflow_of_job(job_id)
+        if task is not None and task.state in _NOT_BEGUN:
+            return _not_begun(job_id, task)
+        # It may have started since.
+        if task is not None:
+            rows = yield sql.results("ends", ids=[job_id])
     if not rows:
         raise JobNotFound(job_id, why="it never existed, or it and its result were deleted")
     row = rows.into(_Row)[0]
@@ -87,6 +99,20 @@ def job_result(job_id: int, *, kinds: Kinds = UNDECLARED) -> Op[End]:
     value = as_data(row.value)
     result = JobResult(job_id, value, row.size_bytes, row.written_at, row.expires_at)
     return End(row.kind, row.queue, row.state, result)
+
+
+def _not_begun(job_id: int, task: JobWorkflow) -> End:
+    """Return that the task of a job waits.  Raises NoResult and JobFailed when it will not run."""
+    what = f"the task {task.task!r} of workflow {task.id}"
+    if task.state == "skipped":
+        raise NoResult(
+            job_id,
+            why=f"{what} is skipped, so it has not run",
+            hint=f"see its tasks: awa workflow show {task.id}",
+        )
+    if task.state == "cancelled":
+        raise JobFailed(job_id, "cancelled", f"{what} was cancelled, and has no job", None)
+    return End(None, None, "waiting", None)
 
 
 def ended_result(job_id: int) -> Op[JobResult]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
+import re
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from awa_lib.errors import ValidationError
 from awa_lib.validation import name_of, seconds_of
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from awa_lib.reads.job_steps import Step
 
 __all__ = ["AttemptSteps", "DurableSteps", "lasting", "named"]
+
+_ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+>")
 
 
 class DurableSteps(Protocol):
@@ -42,7 +45,14 @@ class AttemptSteps:
 
 def named(name: str, key: object) -> str:
     """Return the name under which a step is kept.  Raises ValidationError."""
-    return name_of("name of a step", name if key is None else f"{name}:{key}")
+    text = name if key is None else f"{name}:{key}"
+    if key is not None and not isinstance(key, str) and _ADDRESS.search(text):
+        raise ValidationError(
+            f"the key of the step {name!r} has no text of its own: {type(key).__qualname__}",
+            why="its text is an address in memory, so a later attempt would not find the step",
+            hint="give what identifies it, for example key=item.id",
+        )
+    return name_of("name of a step", text)
 
 
 def lasting(duration: float | str | timedelta | None, parts: dict[str, float | None]) -> float:
@@ -55,4 +65,5 @@ def lasting(duration: float | str | timedelta | None, parts: dict[str, float | N
         )
     if duration is not None:
         return seconds_of("duration", duration)
-    return sum(seconds_of(unit, value) * units[unit] for unit, value in given.items())
+    total = sum(seconds_of(unit, value) * units[unit] for unit, value in given.items())
+    return seconds_of("the sleep", total)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from awa_lib.errors import AwaError, ResultError, TerminalError
 from awa_lib.logs import Logger
-from awa_lib.results import Asleep, Cancel, RetryAfter, Snooze, WaitForCallback
+from awa_lib.results import Cancel, RetryAfter, Snooze, WaitForCallback, asleep
 from awa_lib.retries import Backoff, bounded
 from awa_lib.runtime.context import CANCELLED, Outcome
 from awa_lib.telemetry.failures import group_of
@@ -88,8 +88,8 @@ def of_error(attempt: Attempt, error: BaseException) -> Outcome:
 
 
 def _of_error(attempt: Attempt, error: BaseException) -> Outcome:
-    if isinstance(error, Asleep):
-        return Outcome("scheduled", delay=_seconds(error.seconds), attempt_back=1)
+    if (sleep := asleep(error)) is not None:
+        return Outcome("scheduled", delay=_seconds(sleep.seconds), attempt_back=1)
     policy = attempt.handler.policy
     text, name = describe(error), _name(error)
     group = _group(error, name)

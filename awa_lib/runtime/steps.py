@@ -55,21 +55,33 @@ class Steps:
         value = await self.begin(attempt, name)
         if value is None:
             began = time.perf_counter()
-            if is_async_callable(call):
-                returned = await call()
-            else:
-                returned = await asyncio.to_thread(call)
-                if isawaitable(returned):  # as of a lambda
-                    returned = await returned
+            try:
+                if is_async_callable(call):
+                    returned = await call()
+                else:
+                    returned = await asyncio.to_thread(call)
+                    if isawaitable(returned):  # as of a lambda
+                        returned = await returned
+            except Exception:
+                _forget(attempt, name)
+                raise
             value = await self.end(attempt, name, returned, began)
         return value.decoded(into)
 
     def run_in_thread(self, attempt: Attempt, name: str, into: Any, call: partial[Any]) -> Any:
         """Do the same in the thread of a blocking handler."""
-        value = attempt.from_thread(self.begin(attempt, name), bounded=False)
+
+        async def step() -> Value | None:  # its errors name the verb by it
+            return await self.begin(attempt, name)
+
+        value = attempt.from_thread(step(), bounded=False)
         if value is None:
             began = time.perf_counter()
-            returned = call()
+            try:
+                returned = call()
+            except Exception:
+                _forget(attempt, name)
+                raise
             if isawaitable(returned):
                 raise _awaitable(name, returned)
             value = attempt.from_thread(self.end(attempt, name, returned, began), bounded=False)
@@ -145,6 +157,12 @@ class Steps:
         if not await self._writes.write(attempt, step):
             attempt.stop("lost")
             raise _stopped(name)
+
+
+def _forget(attempt: Attempt, name: str) -> None:
+    """Let the handler try a step again whose function has raised: nothing was kept of it."""
+    if attempt.steps is not None:
+        attempt.steps.asked.discard(name)
 
 
 def _awaitable(name: str, returned: object) -> ValidationError:

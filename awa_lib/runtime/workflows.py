@@ -11,7 +11,7 @@ import asyncio
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from awa_lib.errors import DatabaseError, Transient, Unavailable
+from awa_lib.errors import AwaError, DatabaseError, Transient, Unavailable
 from awa_lib.ops import workflows as ops
 from awa_lib.runtime.looks import pause_after, timed
 from awa_lib.runtime.supervisor import Duty
@@ -43,6 +43,8 @@ class Resolver:
         self._link = link
         # In the order in which they came.
         self._waiting: dict[int, None] = {}
+        # Those that another transaction has locked for long: the others do not wait for them.
+        self._locked: set[int] = set()
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -50,10 +52,15 @@ class Resolver:
 
     def ended(self, jobs: Iterable[Job]) -> None:
         """Note that the ends of jobs are committed."""
-        self._wait_for(workflow for job in jobs if (workflow := job.workflow_id) is not None)
+        found = [workflow for job in jobs if (workflow := job.workflow_id) is not None]
+        if found:
+            self._waiting.update(dict.fromkeys(found))
+            self._empty.clear()
+            self._wake.set()
+            self.duty.poke()
 
     async def drain(self) -> None:
-        """Wait until every workflow has been moved on."""
+        """Wait until every workflow has been moved on, but for those that others have locked."""
         await self._empty.wait()
 
     async def stop(self) -> None:
@@ -61,50 +68,68 @@ class Resolver:
         await self.duty.stop()
         await self._link.close()
 
-    def _wait_for(self, workflows: Iterable[int]) -> None:
-        self._waiting.update(dict.fromkeys(workflows))
-        if self._waiting:
-            self._empty.clear()
-            self._wake.set()
-
     async def _round(self) -> float | None:
+        """Move on those that have waited longest; the locked ones when no other waits."""
         if not self._waiting:
-            self._empty.set()
             with self.duty.resting():
                 await self._wake.wait()
         self._wake.clear()
-        batch = list(islice(self._waiting, _MOST))
+        fresh = list(islice((one for one in self._waiting if one not in self._locked), _MOST))
+        batch = fresh or list(islice(self._waiting, _MOST))
+        # What ends during the calls below waits for another.
         for workflow in batch:
             del self._waiting[workflow]
-        left = list(batch)
+        left = batch
         try:
-            if len(batch) > 1:
-                left = await self._move_free(batch)
-                if len(left) < len(batch):
-                    return None
-            # One by one: waits for a lock, and shows which of them fails.
-            for workflow in tuple(left):
-                left.remove(workflow)
-                try:
-                    if await self._link.run(ops.resolve(workflow)):
-                        left.append(workflow)
-                except Transient as error:
-                    left.append(workflow)
-                    if isinstance(error, Unavailable):
-                        raise
-                    return _LOCKED_SECONDS
-            return None
+            moved, failed = await self._move(batch)
+            left = [one for one in batch if moved.get(one, False) is not False]
+            self._locked.difference_update(batch)
+            self._locked.update(one for one in left if moved[one] is None)
         finally:
-            self._wait_for(left)
+            self._waiting.update(dict.fromkeys(left))
+        if self._waiting.keys() <= self._locked:
+            self._empty.set()
+        if failed is not None:
+            raise failed
+        return None if fresh else _LOCKED_SECONDS
 
-    async def _move_free(self, batch: list[int]) -> list[int]:
-        """Move on those that nobody has locked; return those that need another call."""
+    async def _move(self, batch: list[int]) -> tuple[dict[int, bool | None], AwaError | None]:
+        """Move each on as ``resolve_free`` does, but wait for a lock once; return an error too."""
+        moved, failed = await self._move_free(batch), None
+        for workflow in batch:
+            if moved.get(workflow, False) is None and workflow not in self._locked:
+                try:
+                    moved[workflow] = await self._move_one(workflow)
+                except Unavailable:
+                    raise
+                except AwaError as error:
+                    # The others go on; a sweep tries this one again.
+                    failed, moved[workflow] = error, False
+        return moved, failed
+
+    async def _move_free(self, batch: list[int]) -> dict[int, bool | None]:
+        """Move on those that nobody has locked, as ``resolve_free``; a single one is not tried."""
+        if len(batch) > 1 or batch[0] in self._locked:
+            try:
+                return await self._link.run(ops.resolve_free(batch))
+            except Unavailable:
+                raise
+            except DatabaseError:
+                # One by one, so that it hits those alone that it is about.
+                self._locked.difference_update(batch)
+        return dict.fromkeys(batch)
+
+    async def _move_one(self, workflow: int) -> bool | None:
+        """Move one on; return None when another transaction keeps it locked.
+
+        Another process holds the lock for milliseconds: waiting is quicker than asking again.
+        """
         try:
-            return await self._link.run(ops.resolve_free(batch))
+            return await self._link.run(ops.resolve(workflow))
         except Unavailable:
             raise
-        except DatabaseError:
-            return batch
+        except Transient:
+            return None
 
 
 class Sweep:
@@ -124,12 +149,27 @@ class Sweep:
         """Read a page of the tasks of open workflows; return the pause until the next."""
         (found, left), seconds = await self._link.run(timed(ops.sweep(self._place, _LEFT_SECONDS)))
         self._place = found.place
+        failed: AwaError | None = None
         for workflow in left:
-            while await self._link.run(ops.resolve(workflow)):
-                pass
+            try:
+                await _move_free_on(self._link, workflow)
+            except Unavailable:
+                raise
+            except AwaError as error:
+                # Those behind it go on.
+                failed = failed or error
+        if failed is not None:
+            raise failed
         rest = _SWEEP_SECONDS if self._leads() else _OTHERS_SECONDS
         if found.place != ops.BEGIN:
             rest /= 10
         elif not found.read:
             rest = max(rest, _IDLE_SWEEP_SECONDS)
         return pause_after(seconds, rest) or rest
+
+
+async def _move_free_on(link: Link, workflow: int) -> None:
+    """Move a workflow on, unless another transaction has locked it."""
+    more: bool | None = True
+    while more:
+        more = (await link.run(ops.resolve_free([workflow]))).get(workflow)

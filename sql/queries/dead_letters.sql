@@ -81,7 +81,7 @@ LIMIT :limit::int
 -- Make dead letters jobs again: same id, attempt 0.  Errors, progress and lease are kept;
 -- callbacks and their answers are not, because they belong to earlier attempts.  If a unique key
 -- was taken meanwhile, the insert trigger raises and nothing changes.  The insert into the hot
--- table notifies.  Locks rows in id order.
+-- table notifies.  Jobs of workflows are noted there.  Locks rows in id order.
 WITH dead AS MATERIALIZED (
     SELECT id FROM awa.dead_letters
     WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
@@ -117,6 +117,12 @@ WITH dead AS MATERIALIZED (
     RETURNING *
 ), changed AS (
     SELECT * FROM hot UNION ALL SELECT * FROM cold
+), noted AS (
+    INSERT INTO awa.workflow_events (workflow_id, job_ids)
+    SELECT workflow_id, array_agg(id)
+    FROM (SELECT id, (metadata ->> '_awa_workflow')::bigint AS workflow_id FROM changed
+          WHERE metadata ->> '_awa_workflow' ~ '^[1-9][0-9]{0,17}$') AS of_workflows
+    GROUP BY workflow_id
 )
 SELECT :job.*
 FROM changed

@@ -67,9 +67,25 @@ def test_an_inner_block_that_failed_keeps_its_mark(django, look) -> None:
         with suppress(ZeroDivisionError), transaction.atomic(savepoint=False):
             execute(django, "INSERT INTO mine VALUES (1)")
             raise ZeroDivisionError
-        with pytest.raises(awa.JobNotFound):
+        with pytest.raises(awa.AwaError, match="can only be rolled back"):
             awa.Client("embedded:").using(django).cancel(12345)
     assert numbers(look) == []
+
+
+def test_what_would_be_lost_without_an_error_is_refused(django, look) -> None:
+    from django.db import transaction
+
+    client = awa.Client("embedded:").using(django)
+    with transaction.atomic():
+        client.insert({}, kind="before")
+        transaction.set_rollback(True)
+        with pytest.raises(awa.AwaError, match="can only be rolled back"):
+            client.insert({}, kind="after")
+        with pytest.raises(awa.AwaError, match="can only be rolled back"):
+            with client.workflow("after") as flow:
+                flow.add({}, kind="after")
+    client.insert({}, kind="outside")
+    assert [row["kind"] for row in look("SELECT kind FROM awa.jobs ORDER BY id")] == ["outside"]
 
 
 @pytest.mark.parametrize("miss", MISSES[:3])

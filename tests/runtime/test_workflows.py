@@ -391,3 +391,60 @@ async def test_metadata_that_only_looks_like_a_workflow(
     retried = await aclient.retry(bad.id)
 
     assert str(retried.state) == "available"
+
+
+async def test_the_result_of_a_task_is_awaited_before_its_job_is_there(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    @aclient.task(Step, result=True)
+    async def step(job: awa.Job) -> str:
+        return job.args.name
+
+    async with aclient.workflow("await") as flow:
+        first = flow.add(Step("first"), name="first", signal="go")
+        last = flow.add(Step("last"), name="last", after=first)
+        never = flow.add(Step("never"), name="never", after=first, when="any_failed")
+    assert (first.job_id, last.job_id, never.job_id) != (None,) * 3
+    with pytest.raises(awa.WaitTimeout):
+        await aclient.result(last.job_id or 0, timeout=0)
+    async with working(aclient):
+        waiting = asyncio.create_task(aclient.result(last.job_id or 0, timeout=15))
+        skipped = asyncio.create_task(aclient.result(never.job_id or 0, timeout=15))
+        await asyncio.sleep(0)
+        await aclient.signal(flow.id or 0, "go")
+        assert await waiting == "last"
+        with pytest.raises(awa.NoResult, match="without a result") as none:
+            await skipped
+    assert "is skipped" in str(none.value.why)
+
+    async with aclient.workflow("cancelled") as other:
+        first = other.add(Step("first"), name="first", queue="elsewhere")
+        last = other.add(Step("last"), name="last", after=first)
+    await aclient.cancel_workflow(other.id or 0)
+    for task in (first, last):
+        with pytest.raises(awa.JobFailed, match="was cancelled"):
+            await aclient.result(task.job_id or 0, timeout=5)
+
+
+async def test_a_group_with_an_expired_result_has_none(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    """A sum of what is left would be a wrong one."""
+
+    @aclient.task(Part, result=True)
+    async def part(job: awa.Job) -> int:
+        return job.args.n
+
+    async with aclient.workflow("expired") as flow:
+        parts = flow.add_many((Part(n) for n in range(3)), name="parts")
+        flow.add(Step("hold"), name="hold", after=parts, signal="go")
+    async with working(aclient):
+        await aeventually(lambda: counts(rows, flow)["succeeded"] == 3)
+    assert await aclient.task_result(flow.id or 0, "parts") == [0, 1, 2]
+    rows.all(
+        "UPDATE awa.job_results SET expires_at = now() WHERE job_id = %s RETURNING 1",
+        parts.job_ids[1],
+    )
+    with pytest.raises(awa.ResultExpired) as expired:
+        await aclient.task_result(flow.id or 0, "parts")
+    assert expired.value.job_id == parts.job_ids[1]

@@ -134,7 +134,7 @@ def retry(
     first, unless they are named.
     """
     from awa_cli.documents.reports import RetriedTasks
-    from awa_lib.ops.workflows import retry_workflow
+    from awa_lib.ops.workflow_retries import retry_workflow
 
     with open_session(ctx, changing=not dry_run) as db:
         names = task or None

@@ -12,6 +12,7 @@ from awa_cli.views.words import clean, counted
 from awa_cli.views.workflows import called, title_of
 from awa_lib.errors import AwaError, Conflict
 from awa_lib.ops import workflows as ops
+from awa_lib.ops.workflow_retries import retry_workflow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +88,7 @@ async def _retry(
     app: Host, one: WorkflowOverview, names: Sequence[str] | None, *, downstream: bool
 ) -> None:
     found = await app.source.read(
-        ops.retry_workflow(one.id, tasks=names, downstream=downstream, dry_run=True)
+        retry_workflow(one.id, tasks=names, downstream=downstream, dry_run=True)
     )
     target = f"{counted(len(found), 'task')} of workflow {one.id} ({title_of(one)})"
     change = Change(
@@ -96,7 +97,7 @@ async def _retry(
         lambda: recorded(
             "workflow.retry",
             one.id,
-            ops.retry_workflow(one.id, tasks=names, downstream=downstream),
+            retry_workflow(one.id, tasks=names, downstream=downstream),
             via="tui",
             actor=operator(),
             outcome=lambda done: {"tasks": len(done), "names": done[:_NAMED]},

@@ -11,6 +11,7 @@ from awa_cli.web.endpoints import Routes
 from awa_cli.web.json_schema import Rule
 from awa_lib._sql import Op
 from awa_lib.ops import workflows
+from awa_lib.ops.workflow_retries import retry_workflow
 from awa_lib.reads.workflow_tasks import (
     WorkflowDetails,
     WorkflowTask,
@@ -165,7 +166,7 @@ def retry(
         who,
         "workflow.retry",
         workflow_id,
-        workflows.retry_workflow(workflow_id, tasks=tasks, downstream=downstream),
+        retry_workflow(workflow_id, tasks=tasks, downstream=downstream),
         outcome=lambda names: {"tasks": len(names), "names": names[:20]},
         downstream=downstream,
     )

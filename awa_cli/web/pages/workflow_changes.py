@@ -14,7 +14,7 @@ from awa_cli.web.pages.render import act, at, fields, read, render, report
 from awa_cli.web.pages.workflow import id_of
 from awa_cli.web.scope import identity_of
 from awa_lib.errors import Conflict, InvalidInput
-from awa_lib.ops.workflows import retry_workflow
+from awa_lib.ops.workflow_retries import retry_workflow
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -10,8 +10,9 @@ from unittest import skipIf
 from uuid import uuid4
 
 import django
+from django.conf import settings
 from django.db import connection, connections, transaction
-from django.test import TestCase
+from django.test import TestCase, override_settings
 from django.utils import timezone
 
 import awa_lib as awa
@@ -179,8 +180,11 @@ class Enqueue(TestCase):
                 tasks.echo.enqueue(value)
             with self.assertRaises(TypeError):
                 tasks.echo.enqueue(value=[value])
-        with self.assertRaises(ValueError):
-            tasks.echo.enqueue(b"\xff")
+        around = []
+        around.append(around)
+        for value in (b"\xff", around):
+            with self.assertRaises(ValueError):
+                tasks.echo.enqueue(value)
         self.assertEqual(len(jobs().list_jobs()), before)
 
     def test_values_that_postgresql_cannot_hold(self):
@@ -223,6 +227,27 @@ class Enqueue(TestCase):
 
         with self.assertRaises(TaskResultDoesNotExist):
             tasks.add.get_result(result.id)
+
+    def test_a_block_that_can_only_roll_back_takes_no_task(self):
+        with transaction.atomic():
+            transaction.set_rollback(True)
+            with self.assertRaisesRegex(awa.AwaError, "can only be rolled back"):
+                tasks.add.enqueue(1)
+
+        self.assertEqual(jobs().list_jobs(), [])
+
+    def test_settings_that_have_changed_since(self):
+        result = tasks.send.enqueue("ada")
+        later = tasks.add.using(run_after=LATER).enqueue(1)
+        changed = {**settings.TASKS, "default": {**settings.TASKS["default"], "QUEUES": ["new"]}}
+        with override_settings(TASKS=changed):
+            found = tasks.send.get_result(result.id)
+            (ran,) = run_tasks(queue="mail")
+            with override_settings(USE_TZ=False):
+                self.assertEqual(tasks.add.get_result(later.id).status, TaskResultStatus.READY)
+
+        self.assertEqual(found.task, result.task)
+        self.assertEqual(ran.return_value, "ada")
 
     def test_on_commit(self):
         with self.captureOnCommitCallbacks(execute=True):
