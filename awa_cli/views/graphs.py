@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from awa_cli.views.words import clean
-from awa_cli.views.workflow_tree import state_of
-from awa_cli.views.workflows import members_of, title_of
+from awa_cli.views.workflow_tasks import members_of, state_of
+from awa_cli.views.workflows import title_of
 
 if TYPE_CHECKING:
     from awa_lib.reads.workflow_tasks import WorkflowDetails, WorkflowTask

@@ -1,42 +1,142 @@
-"""The lines of the drawing of a workflow: a task each, in words for the command and the monitor."""
+"""The graph of a workflow as a tree: a line for each task, for the command and the monitor."""
 
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from awa_cli.views.columns import Column
 from awa_cli.views.states import WORKFLOW_STYLES, state_sign
 from awa_cli.views.widths import cut
-from awa_cli.views.words import age, clean
-from awa_cli.views.workflows import Item, members_of, outline, some_names, took_of, wait_words
+from awa_cli.views.words import clean
+from awa_cli.views.workflow_tasks import (
+    cause_of,
+    note_of,
+    note_style,
+    notes_of,
+    state_of,
+    took_of,
+)
+from awa_cli.views.workflows import can_cancel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from awa_lib.reads.workflow_tasks import WorkflowDetails, WorkflowTask
 
 __all__ = [
     "TREE",
+    "Cause",
+    "Item",
+    "causes_of",
     "commands_of",
     "failed_of",
-    "first_line",
     "items_of",
-    "job_words",
     "label_of",
-    "notes_of",
-    "state_of",
+    "layers_of",
+    "notes_of_item",
+    "outline",
 ]
 
+Cause: TypeAlias = "Callable[[WorkflowTask], str | None]"
+"""Returns why a task was skipped, or None."""
 _LONGEST_NAME: Final = 40
 # A deeper branch is drawn from the right end of its lead.
 _LONGEST_LEAD: Final = 24
-# Of more groups that failed there is a list.
-_MOST_GROUPS: Final = 3
+# Cells of the branches before a task; those further left are cut off.
+_DEEPEST: Final = 64
+# Of more groups that failed, or signals that were not sent, there is a list.
+_MOST_COMMANDS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A line of the tree: a task or group below one that it waits for, or a signal."""
+
+    task: WorkflowTask
+    lead: str
+    """The branches before it."""
+    others: list[str]
+    """The names of what it also waits for."""
+    cause: str | None = None
+    """Why it was skipped: ``parts failed``."""
 
 
 def items_of(details: WorkflowDetails) -> list[Item]:
     """Return a line for each task and group as a tree, and one for each signal behind them."""
     signals = [Item(task, "", []) for task in details.tasks if task.type == "signal"]
     return [*outline(details), *signals]
+
+
+def outline(details: WorkflowDetails) -> list[Item]:
+    """Return the tasks and groups as a tree.
+
+    Each is below the deepest of its parents, in the order of their numbers.  Signals are left out.
+    """
+    tasks = {one.number: one for one in details.tasks if one.type != "signal"}
+    parents = _parents_of(details)
+    layers = layers_of(parents)
+    above = {n: max(of, key=lambda p: (layers[p], p)) for n, of in parents.items() if of}
+    below: dict[int | None, list[int]] = {}
+    for number in sorted(tasks):
+        below.setdefault(above.get(number), []).append(number)
+    items = []
+    # A stack: a chain may be deeper than Python recurses.
+    left = [(number, "", "") for number in reversed(below.get(None, []))]
+    while left:
+        number, lead, under = left.pop()
+        others = [tasks[one].name for one in parents[number] if one != above.get(number)]
+        cause = cause_of(tasks[number], [tasks[one] for one in parents[number]])
+        items.append(Item(tasks[number], lead, others, cause))
+        children = below.get(number, [])
+        left += [
+            (
+                child,
+                under + ("└ " if last else "├ "),
+                (under + ("  " if last else "│ "))[-_DEEPEST:],
+            )
+            for child in reversed(children)
+            for last in (child == children[-1],)
+        ]
+    return items
+
+
+def _parents_of(details: WorkflowDetails) -> dict[int, list[int]]:
+    """Return the numbers of the tasks and groups that each task and group waits for."""
+    parents: dict[int, list[int]] = {
+        one.number: [] for one in details.tasks if one.type != "signal"
+    }
+    for edge in details.edges:
+        if edge.parent in parents and edge.child in parents:
+            parents[edge.child].append(edge.parent)
+    return parents
+
+
+def layers_of(parents: dict[int, list[int]]) -> dict[int, int]:
+    """Return the length of the longest path to each node."""
+    from graphlib import TopologicalSorter
+
+    layers: dict[int, int] = {}
+    for number in TopologicalSorter(parents).static_order():
+        layers[number] = max((layers[one] + 1 for one in parents[number]), default=0)
+    return layers
+
+
+def causes_of(details: WorkflowDetails) -> Cause:
+    """Return what says why a task of the workflow was skipped, as far as the graph is read.
+
+    A member of a group is skipped by what the group waits for.
+    """
+    tasks = {one.number: one for one in details.tasks}
+    groups = {one.name: one.number for one in details.tasks if one.members is not None}
+    parents = _parents_of(details)
+
+    def cause(task: WorkflowTask) -> str | None:
+        number = task.number if task.group is None else groups.get(task.group, 0)
+        return cause_of(task, [tasks[one] for one in parents.get(number, [])])
+
+    return cause
 
 
 def label_of(item: Item) -> str:
@@ -47,43 +147,9 @@ def label_of(item: Item) -> str:
     return f"{lead}{state_sign(item.task.state)} {cut(clean(item.task.name), _LONGEST_NAME)}"
 
 
-def state_of(task: WorkflowTask) -> str:
-    """Return the state in words: a signal is sent or not."""
-    if task.type != "signal":
-        return task.state
-    return "not sent" if task.state == "waiting" else "sent"
-
-
-def job_words(task: WorkflowTask) -> str | None:
-    """Return the job of a task: ``job 7 running, attempt 1``."""
-    if task.job_state is None:
-        return None
-    if task.job_state == "dead":
-        return f"job {task.job_id} is a dead letter"
-    attempt = f", attempt {task.attempt}" if task.attempt else ""
-    return f"job {task.job_id}" + (f" {task.job_state}{attempt}" if task.state == "started" else "")
-
-
-def notes_of(item: Item) -> list[tuple[str, str]]:
-    """Return what else there is to say about a task, each with its style."""
-    task = item.task
-    notes = []
-    if words := wait_words(task):
-        notes.append((words, "yellow"))
-    if task.state in {"failed", "started"} and (error := first_line(task)):
-        notes.append((error, "red"))
-    if item.cause is not None:
-        notes.append((f"because {item.cause}", "dim"))
-    if item.others:
-        notes.append((f"also after {some_names(item.others)}", "dim"))
-    if task.when != "all_succeeded":
-        notes.append((f"when {task.when}", "dim"))
-    return notes
-
-
-def first_line(task: WorkflowTask) -> str:
-    """Return the first line of the error of a task; empty without one."""
-    return clean((task.error or "").partition("\n")[0])
+def notes_of_item(item: Item) -> list[tuple[str, str]]:
+    """Return what else there is to say about a line, each with its style."""
+    return notes_of(item.task, cause=item.cause, others=item.others)
 
 
 def failed_of(details: WorkflowDetails) -> list[WorkflowTask]:
@@ -95,48 +161,47 @@ def failed_of(details: WorkflowDetails) -> list[WorkflowTask]:
 def commands_of(details: WorkflowDetails) -> list[str]:
     """Return the commands that apply to this workflow now, the likeliest first."""
     one = details.workflow
-    commands = []
-    if details.failed:
-        first = details.failed[0]
-        noun = "dlq" if first.job_state == "dead" else "job"
-        if first.job_state is not None:
-            commands.append(f"awa {noun} show {first.job_id}")
-        groups = [task for task in details.tasks if task.members and task.members.failed]
-        if len(groups) > _MOST_GROUPS or details.more:
-            commands.append(f"awa workflow tasks {one.id} --state failed")
-            groups = []
-        commands += [
-            f"awa workflow tasks {one.id} --group {_quoted(task)} --state failed" for task in groups
-        ]
+    commands = _failure_commands(details)
     if one.failed or one.cancelled:
         commands.append(f"awa workflow retry {one.id}")
     if one.state == "open":
+        waiting = [t for t in details.tasks if t.type == "signal" and t.state == "waiting"]
+        words = [_argument(task) for task in waiting]
         commands += [
-            f"awa workflow signal {one.id} {_quoted(task)}"
-            for task in details.tasks
-            if task.type == "signal" and task.state == "waiting"
+            f"awa workflow signal {one.id} {word}"
+            for word in (words if len(words) <= _MOST_COMMANDS else ["NAME"])
         ]
+    if can_cancel(one):
         commands.append(f"awa workflow cancel {one.id}")
     return commands
 
 
+def _failure_commands(details: WorkflowDetails) -> list[str]:
+    """Return the commands that show what failed: the first job, and groups."""
+    if not details.failed:
+        return []
+    commands, first = [], details.failed[0]
+    if first.job_state is not None:
+        commands.append(f"awa {'dlq' if first.job_state == 'dead' else 'job'} show {first.job_id}")
+    listing = f"awa workflow tasks {details.workflow.id}"
+    groups = [task for task in details.tasks if task.members and task.members.failed]
+    if len(groups) > _MOST_COMMANDS or details.more:
+        return [*commands, f"{listing} --state failed"]
+    return [*commands, *(f"{listing} --group{_value(task)} --state failed" for task in groups)]
+
+
+def _value(task: WorkflowTask) -> str:
+    """Return a name as the value of an option, which a dash at its begin must not end."""
+    return f"{'=' if task.name.startswith('-') else ' '}{_quoted(task)}"
+
+
+def _argument(task: WorkflowTask) -> str:
+    """Return a name as an argument, which is no option even if it begins with a dash."""
+    return f"{'-- ' if task.name.startswith('-') else ''}{_quoted(task)}"
+
+
 def _quoted(task: WorkflowTask) -> str:
     return shlex.quote(clean(task.name))
-
-
-def _note(item: Item) -> str:
-    task = item.task
-    if task.type == "signal":
-        return "" if task.state == "waiting" else f"sent {age(task.ended_at)}"
-    counts = [] if task.members is None else [members_of(task.members)]
-    return "  ".join([*counts, *(text for text, _ in notes_of(item))])
-
-
-def _note_style(item: Item) -> str:
-    task = item.task
-    if task.state == "failed" or (task.members is not None and task.members.failed):
-        return "red"
-    return next((style for _, style in notes_of(item) if style != "dim"), "")
 
 
 TREE: Final[tuple[Column[Item], ...]] = (
@@ -153,5 +218,11 @@ TREE: Final[tuple[Column[Item], ...]] = (
     Column("att", "ATT", lambda item: item.task.attempt or "", right=True, wide=True),
     Column("kind", "KIND", lambda item: item.task.kind or "", width=8, wide=True),
     Column("queue", "QUEUE", lambda item: item.task.queue or "", width=6, wide=True),
-    Column("note", "NOTE", _note, width=1, style=_note_style),
+    Column(
+        "note",
+        "NOTE",
+        lambda item: note_of(item.task, notes_of_item(item)),
+        width=1,
+        style=lambda item: note_style(item.task, notes_of_item(item)),
+    ),
 )

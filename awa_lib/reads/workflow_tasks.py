@@ -12,9 +12,9 @@ from awa_lib.reads.workflows import (
     WorkflowEdge,
     WorkflowOverview,
     check_state,
+    first_edges,
     get_workflow,
     label,
-    workflow_edges,
 )
 from awa_lib.states import TASK_STATES
 from awa_lib.validation import INT32_MAX, LONGEST_NAME, int64_of, number_of, text_of
@@ -179,7 +179,9 @@ def workflow_details(workflow_id: int, *, limit: int = 200) -> Op[WorkflowDetail
     workflow = yield from get_workflow(workflow_id)
     tasks = yield from list_workflow_tasks(workflow_id, limit=limit + 1)
     most = max(10 * limit, _LEAST_EDGES)
-    edges = yield from workflow_edges(workflow_id, limit=most)
+    # Each is a step of the read: those from tasks that are not shown are left out at once.
+    until = tasks[:limit][-1].number if tasks else 0
+    edges = yield from first_edges(workflow_id, until=until, limit=most)
     failed = []
     if workflow.failed:
         failed = yield from list_workflow_tasks(workflow_id, state="failed", limit=_MOST_FAILED)

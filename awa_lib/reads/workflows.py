@@ -23,6 +23,7 @@ __all__ = [
     "WorkflowEdge",
     "WorkflowOverview",
     "check_state",
+    "first_edges",
     "get_workflow",
     "label",
     "list_workflows",
@@ -126,11 +127,21 @@ def workflow_edges(
     if not isinstance(after, tuple) or len(after) != 2:  # noqa: PLR2004 - parent and child
         raise ValidationError(f"after must be two numbers, got {after!r}")
     parent, child = (number_of("after", number, 0, INT32_MAX) for number in after)
-    rows = yield sql.read_workflows(
-        "edges", workflow=workflow_id, parent=parent, child=child, limit=checked_limit(limit)
+    edges = yield from first_edges(
+        workflow_id, after=(parent, child), until=INT32_MAX, limit=checked_limit(limit)
     )
-    if not rows:
+    if not edges:
         yield from get_workflow(workflow_id)
+    return edges
+
+
+def first_edges(
+    workflow_id: int, *, after: tuple[int, int] = (0, 0), until: int, limit: int
+) -> Op[list[WorkflowEdge]]:
+    """Return edges as ``workflow_edges`` does, of parents up to the number ``until`` alone."""
+    rows = yield sql.read_workflows(
+        "edges", workflow=workflow_id, parent=after[0], child=after[1], until=until, limit=limit
+    )
     return rows.into(WorkflowEdge)
 
 

@@ -153,8 +153,9 @@ WHERE place <= :most::int
 ORDER BY child, place
 
 -- name: edges
--- A page of the edges between the nodes of a graph, in order, behind one.  A group counts as one
--- node: a page steps over the edges to its other members.  Each step is a look-up in primary keys.
+-- A page of the edges between the nodes of a graph, in order, behind one, from parents up to a
+-- number.  A group counts as one node: a page steps over the edges to its other members.  Each step
+-- is a look-up in primary keys.
 WITH RECURSIVE page AS (
     SELECT 0 AS place, :parent::int AS parent, :child::int AS child,
            -- The end of the group that the child is.
@@ -171,6 +172,7 @@ WITH RECURSIVE page AS (
     CROSS JOIN LATERAL (
         SELECT parent, child FROM awa.workflow_edges
         WHERE workflow_id = :workflow::bigint AND (parent, child) > (page.parent, page.last)
+          AND parent <= :until::int
         ORDER BY parent, child
         LIMIT 1
     ) AS e

@@ -17,7 +17,7 @@ from awa_lib.reads.workflow_tasks import (
     WorkflowWait,
     workflow_details,
 )
-from awa_lib.reads.workflows import WorkflowEdge
+from awa_lib.reads.workflows import WorkflowEdge, first_edges
 
 
 @dataclass
@@ -196,6 +196,18 @@ async def test_details_are_cut_at_the_limit(aclient: awa.AsyncClient, rows: Rows
     assert (len(found.tasks), len(found.edges), found.more) == (3, 2, True)
     assert (len(whole.tasks), len(whole.edges), whole.more) == (5, 4, False)
     assert whole.failed == []
+
+
+async def test_edges_of_the_first_parents_alone(aclient: awa.AsyncClient) -> None:
+    async with aclient.workflow("chain") as flow:
+        last = flow.add(Step("x"), name="t0")
+        for n in range(1, 60):
+            last = flow.add(Step("x"), name=f"t{n}", after=[last] if n < 3 else [last, "t0"])
+    assert flow.id is not None
+    found = await aclient._run(first_edges(flow.id, until=3, limit=1_000))
+    whole = await aclient.workflow_edges(flow.id)
+    assert found == [one for one in whole if one.parent <= 3]
+    assert len(found) < len(whole) - 50
 
 
 async def test_durations_are_those_of_attempts_and_of_whole_groups(

@@ -314,3 +314,81 @@ async def test_the_steps_of_a_job_have_their_durations(monitor, put, look) -> No
     timeline = text.partition("Timeline")[2].partition("Steps")[0]
     assert "Step reserve" in timeline
     assert "cool-off" not in timeline
+
+
+async def test_a_task_without_a_job_says_why(monitor, aclient, look) -> None:
+    async with aclient.workflow("skips") as flow:
+        bad = flow.add(Step("bad"), name="bad")
+        flow.add(Step("report"), name="report", after=bad)
+        flow.add(Step("merge"), name="merge", signal="go")
+    look("UPDATE awa.jobs_hot SET state = 'failed', finalized_at = now() WHERE id = %s", bad.job_id)
+    look(
+        "INSERT INTO awa.workflow_events (workflow_id, job_ids) VALUES (%s, %s)",
+        flow.id,
+        [bad.job_id],
+    )
+    look("SELECT awa.resolve_workflow(%s)", flow.id)
+    await aclient.signal(flow.id, "go")
+    async with monitor(screen="workflows", size=WIDE) as driver:
+        await driver.at("workflows")
+        await driver.press("enter")
+        await driver.at("workflow")
+        await driver.press("j", "enter")
+        await driver.shows("report was skipped because bad failed, and has no job.")
+        await driver.press("G", "enter")
+        await driver.shows("go is a signal; it was sent")
+        await driver.press("a")
+        await driver.at("tasks")
+        await driver.press("G")
+        await driver.shows("sent")
+        await driver.press("enter")
+        await driver.shows("go is a signal; it was sent")
+
+
+async def test_data_that_is_nested_too_deep_is_refused(monitor, flow) -> None:
+    async with monitor(screen="workflows", size=WIDE) as driver:
+        await driver.at("workflows")
+        await driver.press("enter")
+        await driver.at("workflow")
+        await driver.press("i")
+        await aeventually(lambda: isinstance(driver.app.screen, AskText))
+        await driver.pilot.pause()
+        driver.app.screen.query_one(Input).value = "[" * 100_000 + "]" * 100_000
+        await driver.press("enter")
+        await driver.shows("This is nested too deep.")
+
+
+async def test_what_is_being_cancelled_is_not_cancelled_again(monitor, aclient) -> None:
+    async with aclient.workflow("cleans") as flow:
+        flow.add(Step("clean"), name="clean", after=flow.add(Step("x"), name="x"), when="always")
+    await aclient.cancel_workflow(flow.id)
+    async with monitor(screen="workflows", size=WIDE) as driver:
+        page = await driver.at("workflows")
+        assert not page.check_action("cancel", ())
+        await driver.press("enter")
+        page = await driver.at("workflow")
+        await driver.shows("being cancelled")
+        assert not page.check_action("cancel", ())
+        assert page.check_action("signal", ())
+
+
+async def test_a_list_is_as_long_as_it_was_left(monitor, aclient) -> None:
+    for number in range(250):
+        async with aclient.workflow("many", key=f"{number}") as flow:
+            flow.add(Step("x"))
+    async with monitor(screen="workflows", size=WIDE) as driver:
+        page = await driver.at("workflows")
+        assert len(page.grid.rows) == 200
+        await driver.press("G")
+        await aeventually(lambda: len(page.grid.rows) == 250)
+        await driver.press("G")
+        last = page.grid.row.id
+        await driver.press("enter")
+        await driver.at("workflow")
+        await driver.press("escape")
+        page = await driver.at("workflows")
+        await aeventually(lambda: len(page.grid.rows) == 250 and page.settled)
+        assert page.grid.row.id == last
+
+        await driver.press("/", *"key:7", "tab", "enter")
+        await aeventually(lambda: len(page.grid.rows) == 1)

@@ -201,7 +201,7 @@ def tasks(
     fail_empty: FailEmpty = False,
 ) -> int:
     """List the tasks, groups and signals of a workflow, in order."""
-    from awa_cli.views.workflows import WORKFLOW_TASKS
+    from awa_cli.views.workflow_tasks import WORKFLOW_TASKS
     from awa_lib.reads.workflow_tasks import list_workflow_tasks
 
     def footer(shown: Sequence[WorkflowTask]) -> str:

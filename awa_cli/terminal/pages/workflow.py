@@ -8,20 +8,26 @@ from awa_cli.terminal.colors import Paint
 from awa_cli.terminal.pages._layout import INDENT, bar, fact_lines
 from awa_cli.views.states import WORKFLOW_STYLES, state_sign
 from awa_cli.views.widths import cells
-from awa_cli.views.words import age, clean
+from awa_cli.views.words import clean
+from awa_cli.views.workflow_tasks import (
+    first_line,
+    job_words,
+    members_of,
+    note_of,
+    state_of,
+    took_of,
+)
 from awa_cli.views.workflow_tree import (
     commands_of,
     failed_of,
-    first_line,
-    job_words,
     label_of,
-    notes_of,
-    state_of,
+    notes_of_item,
+    outline,
 )
-from awa_cli.views.workflows import facts_of, members_of, outline, title_of, took_of
+from awa_cli.views.workflows import facts_of, state_words, title_of
 
 if TYPE_CHECKING:
-    from awa_cli.views.workflows import Item
+    from awa_cli.views.workflow_tree import Item
     from awa_lib.reads.workflow_tasks import WorkflowDetails, WorkflowTask
 
 __all__ = ["workflow_page"]
@@ -32,7 +38,7 @@ _BAR_CELLS: Final = 16
 def workflow_page(details: WorkflowDetails, *, color: bool) -> str:
     """Return the page of a workflow."""
     one, paint = details.workflow, Paint(color=color)
-    state = paint(one.state, WORKFLOW_STYLES[one.state])
+    state = paint(state_words(one), WORKFLOW_STYLES[one.state])
     lines = [f"{paint(f'Workflow {one.id}', 'bold')}  {title_of(one)}  {state}", ""]
     lines += fact_lines(facts_of(one), paint)
     if failed := failed_of(details):
@@ -82,13 +88,13 @@ def _tree(items: list[Item], paint: Paint) -> list[str]:
             parts.append(f"{bar(share, _BAR_CELLS, paint)} {members_of(task.members)}")
         elif words := job_words(task):
             parts.append(words)
-        parts += [paint(text, style) for text, style in notes_of(item)]
+        parts += [paint(text, style) for text, style in notes_of_item(item)]
         gap = " " * (width - cells(label))
         lines.append(f"{INDENT}{label}{gap}  {'  '.join(parts)}".rstrip())
     return lines
 
 
 def _signal(task: WorkflowTask, paint: Paint) -> str:
-    state = "not sent" if task.state == "waiting" else f"sent {age(task.ended_at)}"
+    state = note_of(task, []) or state_of(task)
     sign = paint(state_sign(task.state), WORKFLOW_STYLES[task.state])
     return f"{INDENT}{sign} {clean(task.name)}  {state}"

@@ -9,6 +9,7 @@ from awa_cli.tui.changes.change import Change
 from awa_cli.tui.widgets.dialogs import AskText, Pick
 from awa_cli.views.actions import operator, recorded
 from awa_cli.views.words import clean, counted
+from awa_cli.views.workflow_tasks import can_retry
 from awa_cli.views.workflows import called, title_of
 from awa_lib.errors import AwaError, Conflict
 from awa_lib.ops import workflows as ops
@@ -22,12 +23,11 @@ if TYPE_CHECKING:
     from awa_lib.reads.workflow_tasks import WorkflowTask
     from awa_lib.reads.workflows import WorkflowOverview
 
-__all__ = ["can_retry", "cancel", "retry", "send"]
+__all__ = ["cancel", "retry", "send"]
 
 _SAMPLE: Final = 8
 # In the audit log, of all that were retried.
 _NAMED: Final = 20
-_ENDED: Final = ("succeeded", "failed", "cancelled")
 
 
 def cancel(one: WorkflowOverview) -> Change:
@@ -46,13 +46,6 @@ def cancel(one: WorkflowOverview) -> Change:
         ),
         in_parts=True,
     )
-
-
-def can_retry(task: WorkflowTask) -> bool:
-    """Return True for a task that has ended, and for a group with members that failed."""
-    if task.members is not None:
-        return task.members.failed > 0
-    return task.type == "task" and task.state in _ENDED
 
 
 async def retry(app: Host, one: WorkflowOverview, tasks: Sequence[WorkflowTask] = ()) -> None:
@@ -159,4 +152,6 @@ def _fault(text: str) -> str | None:
         json.loads(text)
     except ValueError as error:
         return f"This is not JSON: {error}"
+    except RecursionError:
+        return "This is nested too deep."
     return None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual import work
 from textual.binding import Binding
 
 from awa_cli.filters.query import Read
 from awa_cli.tui.changes import dead_letters as changes
-from awa_cli.tui.screens.filtered_page import FilteredPage
+from awa_cli.tui.screens.growing_page import GrowingPage
 from awa_cli.tui.widgets.dialogs import Pick
 from awa_cli.views.actions import ACTIONS
 from awa_cli.views.job_columns import DEAD_LETTERS
@@ -22,21 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from awa_cli.tui.changes.change import Change
-    from awa_cli.tui.widgets.grid import Grid
     from awa_lib._sql import Op
 
 __all__ = ["DeadLettersPage"]
 
-_READ_ROWS: Final = 200
-# Each read returns all loaded rows.  Beyond this, a filter finds more.
-_MAX_ROWS: Final = 2_000
 # The reason usually repeats the error.
 _COLUMNS: Final = tuple(
     replace(one, wide=True) if one.key == "reason" else one for one in DEAD_LETTERS
 )
 
 
-class DeadLettersPage(FilteredPage[DeadLetter]):
+class DeadLettersPage(GrowingPage[DeadLetter]):
     """Dead letters that match the filter, the highest id first."""
 
     COLUMNS = _COLUMNS
@@ -50,34 +46,13 @@ class DeadLettersPage(FilteredPage[DeadLetter]):
         Binding("o", "queue", "Open queue", show=False, id="dlq.queue"),
     ]
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
-        self._limit = _READ_ROWS
-
-    @property
-    def where(self) -> Any:
-        """Return the filter."""
-        return self.wanted
-
     def query_op(self) -> Op[list[DeadLetter]]:
         """Read the newest that match."""
-        return dead_letters(limit=self._limit, **self.where)
+        return dead_letters(limit=self.limit, **self.where)
 
     def key(self, row: DeadLetter) -> int:
         """Return the id."""
         return row.id
-
-    def on_grid_near_end(self, event: Grid.NearEnd) -> None:
-        """Read more when the cursor comes close to the end."""
-        whole = self.value is not None and len(self.value) == self._limit
-        if event.edge == "end" and whole and self._limit < _MAX_ROWS:
-            self._limit += _READ_ROWS
-            self.reread()
-
-    def filtered(self) -> None:
-        """Show what matches the new filter."""
-        self._limit = _READ_ROWS
-        super().filtered()
 
     def opened(self, row: DeadLetter) -> None:
         """Open it."""

@@ -93,6 +93,11 @@ class FilteredPage(ListPage[T]):
         """Return the filter; ages are relative to now."""
         return read_text(self.filter.text, self.READ)
 
+    @property
+    def where(self) -> Any:
+        """Return the filter as arguments of the op: those of what ``READ`` says."""
+        return self.wanted
+
     def keep(self) -> dict[str, Any]:
         """Keep filter and cursor."""
         return {**super().keep(), "filter": self.filter.text}

@@ -13,26 +13,27 @@ from awa_cli.tui.changes import workflows as changes
 from awa_cli.tui.screens.detail_page import DetailPage
 from awa_cli.tui.widgets.facts import facts
 from awa_cli.views.states import WORKFLOW_STYLES, state_sign
+from awa_cli.views.widths import cut
 from awa_cli.views.words import age, clean, span
-from awa_cli.views.workflow_tree import (
-    TREE,
-    commands_of,
-    failed_of,
+from awa_cli.views.workflow_tasks import (
+    can_retry,
     first_line,
-    items_of,
     job_words,
+    members_of,
+    no_job_words,
+    some_names,
     state_of,
+    took_of,
+    wait_words,
 )
+from awa_cli.views.workflow_tree import TREE, Item, commands_of, failed_of, items_of
 from awa_cli.views.workflows import (
-    Item,
+    can_cancel,
     counts_of,
     done_of,
     left_of,
-    members_of,
-    some_names,
+    state_words,
     title_of,
-    took_of,
-    wait_words,
 )
 from awa_lib.reads.workflow_tasks import workflow_details
 
@@ -47,6 +48,7 @@ __all__ = ["WorkflowPage", "job_page_of"]
 _READ_TASKS: Final = 200
 # Of a larger graph the rest is in the list of tasks.
 _MAX_TASKS: Final = 1_000
+_SHORTEST_TITLE: Final = 8
 _COUNT_STYLES: Final = {"failed": "bold $text-error", "skipped": "$quiet", "cancelled": "$quiet"}
 
 
@@ -133,9 +135,9 @@ class WorkflowPage(DetailPage[Item]):
         width = 30 if self.app.is_wide else 10
         done = width * (one.tasks - open_tasks) // one.tasks if one.tasks else width
         full, rest = ("#", "-") if self.app.ascii_only else ("━", "─")
+        state = Content.assemble((f"{sign} {state_words(one)}", style), "  ")
         parts: list[Any] = [
-            (f"{sign} {one.state}", style),
-            f"  {title_of(one)}  ",
+            "  ",
             (full * done, "$text-success"),
             (rest * (width - done), "$faint"),
             (f" {done_of(one)}", "bold"),
@@ -144,7 +146,10 @@ class WorkflowPage(DetailPage[Item]):
         ]
         if left := left_of(one):
             parts += [("  left ", "$quiet"), left]
-        return Content.assemble(*parts)
+        numbers = Content.assemble(*parts)
+        # A long name is cut, not the numbers behind it.
+        room = self.app.size.width - 2 - state.cell_length - numbers.cell_length
+        return Content.assemble(state, cut(title_of(one), max(room, _SHORTEST_TITLE)), numbers)
 
     def _counts(self, one: WorkflowOverview, lines: int, *, more: bool) -> Content:
         dot = "  " if self.app.ascii_only else " · "
@@ -179,13 +184,12 @@ class WorkflowPage(DetailPage[Item]):
         task = row.task
         if task.members is not None:
             self._show_tasks(add_word("", "group", task.name))
-        elif task.type == "signal":
-            if task.state == "waiting" and self.check_action("signal", ()):
-                self._ask_signal([task.name])
+        elif task.type == "signal" and task.state == "waiting" and self.check_action("signal", ()):
+            self._ask_signal([task.name])
         elif (page_id := job_page_of(task)) is not None:
             self.app.enter(page_id, task.job_id)
         else:
-            self.app.notify(_no_job(task), markup=False)
+            self.app.notify(no_job_words(task, row.cause), markup=False)
 
     def _show_tasks(self, text: str) -> None:
         self.app.enter("tasks", self.workflow, filter=text)
@@ -248,12 +252,14 @@ class WorkflowPage(DetailPage[Item]):
         if self.details is None:
             return False
         one = self.details.workflow
-        if action in {"cancel", "signal"}:
+        if action == "cancel":
+            return can_cancel(one)
+        if action == "signal":
             return one.state == "open"
         if action == "failed":
             return one.failed > 0
         row = self.grid.row if self.value else None
-        return one.failed + one.cancelled > 0 or (row is not None and changes.can_retry(row.task))
+        return one.failed + one.cancelled > 0 or (row is not None and can_retry(row.task))
 
 
 def job_page_of(task: WorkflowTask) -> str | None:
@@ -261,14 +267,6 @@ def job_page_of(task: WorkflowTask) -> str | None:
     if task.job_state is None:
         return None
     return "dead_letter" if task.job_state == "dead" else "job"
-
-
-def _no_job(task: WorkflowTask) -> str:
-    if task.state == "waiting":
-        return f"{clean(task.name)} has not started: it {wait_words(task) or 'is about to'}."
-    if task.state == "skipped":
-        return f"{clean(task.name)} was skipped and has no job."
-    return f"The job of {clean(task.name)} was deleted."
 
 
 def _about(item: Item) -> Content:

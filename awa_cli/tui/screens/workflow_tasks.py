@@ -12,8 +12,7 @@ from awa_cli.filters.text import add_word
 from awa_cli.tui.changes import workflows as changes
 from awa_cli.tui.screens.filtered_page import FilteredPage
 from awa_cli.tui.screens.workflow import job_page_of
-from awa_cli.views.words import clean
-from awa_cli.views.workflows import WORKFLOW_TASKS
+from awa_cli.views.workflow_tasks import WORKFLOW_TASKS, can_retry, cause_of, no_job_words
 from awa_lib.reads.names import group_names
 from awa_lib.reads.workflow_tasks import WorkflowTask, list_workflow_tasks
 from awa_lib.reads.workflows import WorkflowOverview, get_workflow
@@ -63,11 +62,6 @@ class TasksPage(FilteredPage[WorkflowTask]):
     def workflow(self) -> int:
         """Return the id of the workflow."""
         return int(self.visit.subject)
-
-    @property
-    def where(self) -> Any:
-        """Return the filter."""
-        return self.wanted
 
     def on_mount(self) -> None:
         """Keep the order of the tasks."""
@@ -130,8 +124,8 @@ class TasksPage(FilteredPage[WorkflowTask]):
             self.filter.put(add_word("", "group", row.name))
         elif (page_id := job_page_of(row)) is not None:
             self.app.enter(page_id, row.job_id)
-        elif row.type == "task":
-            self.app.notify(f"{clean(row.name)} has no job: it is {row.state}.", markup=False)
+        else:
+            self.app.notify(no_job_words(row, cause_of(row)), markup=False)
 
     def action_failed(self) -> None:
         """Show the failed tasks, of the same group."""
@@ -151,6 +145,6 @@ class TasksPage(FilteredPage[WorkflowTask]):
             row = self.grid.row if self.value else None
             one = self._overview
             again = one is not None and one.failed + one.cancelled > 0
-            if not again and (row is None or not changes.can_retry(row)):
+            if not again and (row is None or not can_retry(row)):
                 return False
         return super().check_action(action, parameters)

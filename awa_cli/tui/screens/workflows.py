@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual import work
 from textual.binding import Binding
 
 from awa_cli.filters.query import Read
 from awa_cli.tui.changes import workflows as changes
-from awa_cli.tui.screens.filtered_page import FilteredPage
-from awa_cli.views.workflows import WORKFLOWS
+from awa_cli.tui.screens.growing_page import GrowingPage
+from awa_cli.views.workflows import WORKFLOWS, can_cancel
 from awa_lib.reads.names import workflow_names
 from awa_lib.reads.workflows import WorkflowOverview, list_workflows
 
 if TYPE_CHECKING:
-    from awa_cli.tui.widgets.grid import Grid
     from awa_lib._sql import Op
 
 __all__ = ["WorkflowsPage"]
 
-_READ_ROWS: Final = 200
-# Each read returns all loaded rows.  Beyond this, a filter finds more.
-_MAX_ROWS: Final = 2_000
 # In 80 columns there is room for the age or for how long it took.
 _COLUMNS: Final = tuple(replace(one, wide=True) if one.key == "took" else one for one in WORKFLOWS)
 
 
-class WorkflowsPage(FilteredPage[WorkflowOverview]):
+class WorkflowsPage(GrowingPage[WorkflowOverview]):
     """Workflows that match the filter, newest first."""
 
     COLUMNS = _COLUMNS
@@ -47,18 +43,9 @@ class WorkflowsPage(FilteredPage[WorkflowOverview]):
         Binding("e", "failed", "Failed tasks", id="workflow.failed"),
     ]
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
-        self._limit = _READ_ROWS
-
-    @property
-    def where(self) -> Any:
-        """Return the filter."""
-        return self.wanted
-
     def query_op(self) -> Op[list[WorkflowOverview]]:
         """Read the newest that match."""
-        return list_workflows(limit=self._limit, **self.where)
+        return list_workflows(limit=self.limit, **self.where)
 
     def names_op(self) -> Op[dict[str, list[str]]]:
         """Read the names of workflows."""
@@ -67,18 +54,6 @@ class WorkflowsPage(FilteredPage[WorkflowOverview]):
     def key(self, row: WorkflowOverview) -> int:
         """Return the id."""
         return row.id
-
-    def on_grid_near_end(self, event: Grid.NearEnd) -> None:
-        """Read more when the cursor comes close to the end."""
-        whole = self.value is not None and len(self.value) == self._limit
-        if event.edge == "end" and whole and self._limit < _MAX_ROWS:
-            self._limit += _READ_ROWS
-            self.reread()
-
-    def filtered(self) -> None:
-        """Show what matches the new filter."""
-        self._limit = _READ_ROWS
-        super().filtered()
 
     def opened(self, row: WorkflowOverview) -> None:
         """Open it."""
@@ -111,5 +86,5 @@ class WorkflowsPage(FilteredPage[WorkflowOverview]):
 
 def _allows(row: WorkflowOverview, action: str) -> bool:
     if action == "cancel":
-        return row.state == "open"
+        return can_cancel(row)
     return row.failed > 0 or (action == "retry" and row.cancelled > 0)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.views.words import age, clean
-from awa_cli.views.workflow_tree import state_of
-from awa_cli.views.workflows import layers_of, members_of, wait_words
+from awa_cli.views.workflow_tasks import members_of, note_of, notes_of, state_of
+from awa_cli.views.workflow_tree import layers_of
 from awa_cli.web.pages._list_query import address
 from awa_cli.web.pages.render import at
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from awa_cli.views.workflow_tree import Cause
     from awa_lib.reads.workflow_tasks import WorkflowDetails, WorkflowTask
 
-__all__ = ["MOST_NODES", "Node", "drawn_part", "graph_data", "layers", "path_of", "said_of"]
+__all__ = ["MOST_NODES", "Node", "drawn_part", "graph_data", "layers", "note", "path_of"]
 
 MOST_NODES: Final = 200
 # The layout of as many takes a browser a second, that of 1,000 a quarter of a minute.
@@ -32,7 +36,7 @@ class Node:
     words: str
     """Its state, or the counts of a group."""
     more: str
-    """What it waits for, its error, its rule."""
+    """What it waits for, its error, why it was skipped, its rule."""
     to: str | None
     """The path of its page."""
     done: float
@@ -56,16 +60,16 @@ def drawn_part(details: WorkflowDetails) -> WorkflowDetails:
     )
 
 
-def graph_data(details: WorkflowDetails) -> dict[str, Any]:
-    """Return the nodes and edges for the script."""
+def graph_data(details: WorkflowDetails, cause: Cause) -> dict[str, Any]:
+    """Return the nodes and edges for the script; ``cause`` says why a task was skipped."""
     workflow_id = details.workflow.id
     return {
-        "nodes": [asdict(_node(workflow_id, task)) for task in details.tasks],
+        "nodes": [asdict(_node(workflow_id, task, cause)) for task in details.tasks],
         "edges": [[edge.parent, edge.child] for edge in details.edges],
     }
 
 
-def layers(details: WorkflowDetails) -> list[list[Node]]:
+def layers(details: WorkflowDetails, cause: Cause) -> list[list[Node]]:
     """Return the nodes by the length of the longest path to them."""
     parents: dict[int, list[int]] = {task.number: [] for task in details.tasks}
     for edge in details.edges:
@@ -73,7 +77,7 @@ def layers(details: WorkflowDetails) -> list[list[Node]]:
     place = layers_of(parents)
     found: list[list[Node]] = [[] for _ in range(max(place.values(), default=-1) + 1)]
     for task in details.tasks:
-        found[place[task.number]].append(_node(details.workflow.id, task))
+        found[place[task.number]].append(_node(details.workflow.id, task, cause))
     return found
 
 
@@ -86,25 +90,30 @@ def path_of(workflow_id: int, task: WorkflowTask) -> str | None:
     return at("dlq" if task.job_state == "dead" else "jobs", task.job_id)
 
 
-def said_of(task: WorkflowTask) -> str:
-    """Return what else there is to say of a task: what it waits for, its error, its rule."""
-    error = clean(task.error.partition("\n")[0]) if task.error and task.state != "succeeded" else ""
-    rule = "" if task.when == "all_succeeded" or task.type == "signal" else f"when {task.when}"
-    return ", ".join(part for part in (wait_words(task), error, rule) if part)
+def note(task: WorkflowTask, cause: Cause) -> str:
+    """Return the note of a task in the table, in the words of the command."""
+    found = notes_of(task, cause=cause(task), moment_words=lambda at: f"{_utc(at)}, {age(at)}")
+    return note_of(task, found, between=", ")
 
 
-def _node(workflow_id: int, task: WorkflowTask) -> Node:
+def _utc(moment: datetime) -> str:
+    # The clock of this server need not be that of who reads.
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _node(workflow_id: int, task: WorkflowTask, cause: Cause) -> Node:
     members = task.members
     total = members.total if members else 0
+    ended = total - members.open if members else 0
     return Node(
         number=task.number,
         name=clean(task.name),
         type=task.type,
         state=task.state,
         words=_words(task),
-        more=said_of(task),
+        more=", ".join(text for text, _ in notes_of(task, cause=cause(task), moment_words=_utc)),
         to=path_of(workflow_id, task),
-        done=(total - members.open) / total if members and total else 0.0,
+        done=ended / total if total else 1.0,
         bad=members.failed / total if members and total else 0.0,
     )
 
@@ -117,4 +126,6 @@ def _words(task: WorkflowTask) -> str:
     if task.job_state == "scheduled":
         return f"scheduled {age(task.run_at)}"
     attempt = f", attempt {task.attempt}" if task.attempt else ""
-    return f"{task.job_state.replace('_', ' ')}{attempt}"
+    # Not "waiting", as of a job: a task waits for other tasks.
+    state = {"waiting_external": "waiting for a callback"}.get(task.job_state, task.job_state)
+    return f"{state}{attempt}"

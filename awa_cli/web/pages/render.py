@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["act", "at", "error_page", "fields", "read", "redirect", "render", "report"]
 
+# Of a time in a part, whose words a script keeps up to date.
+_TIME_WORDS: Final = re.compile(r"(<time[^>]*>)[^<]*")
 _TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 
 
@@ -132,6 +135,7 @@ async def render(
 ) -> Response:
     """Render a page, or only the template ``part`` if htmx requests an update.
 
+    An update of what the browser shows already is answered 304, without a body.
     Every template has ``root`` (the prefix of each path), ``path``, ``here`` (the address without
     the root), ``csrf``, ``who`` (the identity), ``badges``, ``read_only`` and
     ``static('app.css')``.
@@ -152,9 +156,11 @@ async def render(
         **context,
     )
     headers = {"Cache-Control": "no-store", "Vary": "HX-Request"}
+    same = False
     if updates:
-        headers["HX-Trigger"] = json.dumps({"badges": badges_data(known)})
-    response = HTMLResponse(text, status, headers)
+        headers |= {"HX-Trigger": json.dumps({"badges": badges_data(known)}), "ETag": _tag(text)}
+        same = request.headers.get("If-None-Match") == headers["ETag"]
+    response = Response(None, 304, headers) if same else HTMLResponse(text, status, headers)
     if fresh:
         response.set_cookie(
             COOKIE,
@@ -180,6 +186,12 @@ def _text(template: str, scope: Scope, **context: Any) -> str:
             **context,
         )
     )
+
+
+def _tag(text: str) -> str:
+    """Return the ETag of a part: it stays while nothing but ages changes."""
+    text = _TIME_WORDS.sub(r"\1", text)
+    return f'W/"{hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=12).hexdigest()}"'
 
 
 def _wants_part(request: Request) -> bool:

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import Response
 
 from awa_cli.views.graphs import dot, mermaid
+from awa_cli.views.workflow_tasks import WORKFLOW_TASKS, can_retry, first_line
+from awa_cli.views.workflow_tree import causes_of, commands_of, failed_of
 from awa_cli.views.workflows import (
-    WORKFLOW_TASKS,
     called,
+    can_cancel,
     done_of,
     facts_of,
     left_of,
-    members_of,
     share_of,
+    state_words,
     title_of,
 )
 from awa_cli.web.api.fields import Name
@@ -26,8 +28,8 @@ from awa_cli.web.pages._workflow_graph import (
     drawn_part,
     graph_data,
     layers,
+    note,
     path_of,
-    said_of,
 )
 from awa_cli.web.pages.render import at, read, render
 from awa_cli.web.problems import Refused
@@ -44,6 +46,7 @@ from awa_lib.validation import INT64_MAX
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from awa_cli.views.workflow_tree import Cause
     from awa_lib._sql import Op
     from awa_lib.reads.workflows import WorkflowOverview
 
@@ -55,11 +58,6 @@ _MOST_WRITTEN: Final = 1_000
 _LANGUAGES: Final = {"mermaid": (mermaid, "mmd"), "dot": (dot, "dot")}
 
 
-def _note(task: WorkflowTask) -> str:
-    counts = members_of(task.members) if task.members else ""
-    return ", ".join(part for part in (counts, said_of(task)) if part)
-
-
 # The columns of a page, and how they differ from those of the command.
 _SHOWN: Final[dict[str, dict[str, Any]]] = {
     "name": {},
@@ -68,11 +66,14 @@ _SHOWN: Final[dict[str, dict[str, Any]]] = {
     "att": {"wide": False},
     "kind": {},
     "ended": {},
-    "note": {"get": _note},
+    "took": {},
 }
 _COLUMNS: Final = tuple(
     replace(one, **_SHOWN[one.key]) for one in WORKFLOW_TASKS if one.key in _SHOWN
 )
+(_NOTE,) = (one for one in WORKFLOW_TASKS if one.key == "note")
+# The other facts are in the head.
+_FACTS: Final = ("created", "cancelled", "ended")
 
 
 async def show(request: Request) -> Response:
@@ -81,7 +82,8 @@ async def show(request: Request) -> Response:
     path = at("workflows", workflow_id)
     listing = list_query(request, path, _PARAMETERS)
     details, tasks = await read(request, _read(workflow_id, listing))
-    one, drawn = details.workflow, drawn_part(details)
+    one, drawn, cause = details.workflow, drawn_part(details), causes_of(details)
+    command = f"awa workflow show {one.id}" + (" --watch" if one.state == "open" else "")
     return await render(
         request,
         "workflow.html",
@@ -90,20 +92,26 @@ async def show(request: Request) -> Response:
         workflow=one,
         url=path,
         title=title_of(one),
+        state=state_words(one),
         called=called(one),
+        can_cancel=can_cancel(one),
         share=share_of(one),
         done=done_of(one),
         left=left_of(one),
-        facts=[fact for fact in facts_of(one) if fact[0] != "tasks"],
-        graph=graph_data(drawn),
+        facts=[fact for fact in facts_of(one) if fact[0] in _FACTS],
+        graph=graph_data(drawn, cause),
         # For browsers without scripts, which ask for no update.
-        layers=[] if "HX-Request" in request.headers else layers(drawn),
+        layers=[] if "HX-Request" in request.headers else layers(drawn, cause),
         more=drawn.more,
-        signals=[task for task in details.tasks if task.type == "signal"],
+        failed=[
+            (task, path_of(workflow_id, task), first_line(task)) for task in failed_of(details)
+        ],
+        signals=_signals(details),
         listing=listing,
         chips=_chips(one, listing),
-        commands=_commands(one),
-        **_tasks(workflow_id, listing, tasks),
+        command=command,
+        commands=[command, *commands_of(details)],
+        **_tasks(details, listing, tasks, cause),
     )
 
 
@@ -111,23 +119,35 @@ def _read(workflow_id: int, listing: ListQuery) -> Op[tuple[WorkflowDetails, lis
     details = yield from workflow_details(workflow_id, limit=MOST_NODES)
     if listing.problem is not None:
         return details, []
+    if not listing.values:
+        # The list begins as the graph does.
+        return details, details.tasks[: LIMIT + 1]
     tasks = yield from list_workflow_tasks(workflow_id, **listing.values, limit=LIMIT + 1)
     return details, tasks
 
 
-def _tasks(workflow_id: int, listing: ListQuery, found: list[WorkflowTask]) -> dict[str, Any]:
+def _signals(details: WorkflowDetails) -> list[WorkflowTask]:
+    return [task for task in details.tasks if task.type == "signal"]
+
+
+def _tasks(
+    details: WorkflowDetails, listing: ListQuery, found: list[WorkflowTask], cause: Cause
+) -> dict[str, Any]:
     """Return what the table of tasks needs."""
-    rows = found[:LIMIT]
+    workflow_id, rows = details.workflow.id, found[:LIMIT]
     later = listing.link(after=str(rows[-1].number)) if len(found) > LIMIT else None
+    # They have a section of their own; it has not all signals of a large workflow.
+    shown = {task.number for task in _signals(details)}
     return {
-        "columns": _COLUMNS,
-        # Signals have a section of their own.
-        "tasks": [task for task in rows if task.type != "signal"],
+        "columns": (*_COLUMNS, replace(_NOTE, get=lambda task: note(task, cause))),
+        "tasks": [task for task in rows if task.number not in shown],
         "first": listing.link() if listing.values.get("after") else None,
         "later": later,
         "tasks_command": listing.command(f"awa workflow tasks {workflow_id}"),
+        "can_retry": can_retry,
+        "since": {"took": lambda task: task.started_at if task.state == "started" else None},
         "links": {
-            "name": lambda task: path_of(workflow_id, task) if task.members else None,
+            "name": lambda task: path_of(workflow_id, task),
             "job": lambda task: path_of(workflow_id, task),
             "kind": lambda task: at("kinds", task.kind) if task.kind else None,
         },
@@ -149,15 +169,6 @@ def _chips(one: WorkflowOverview, listing: ListQuery) -> list[tuple[str, str, bo
         )
         for state in TASK_STATES
     ]
-
-
-def _commands(one: WorkflowOverview) -> list[str]:
-    commands = [f"awa workflow show {one.id}" + (" --watch" if one.state == "open" else "")]
-    if one.failed or one.cancelled:
-        commands.append(f"awa workflow retry {one.id}")
-    if one.state == "open":
-        commands.append(f"awa workflow cancel {one.id}")
-    return commands
 
 
 async def graph(request: Request) -> Response:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from awa_cli.views.actions import ACTIONS
 from awa_cli.views.words import clean, counted
-from awa_cli.views.workflows import some_names
+from awa_cli.views.workflow_tasks import some_names
 from awa_cli.web import api
 from awa_cli.web.pages.render import act, at, fields, read, render, report
 from awa_cli.web.pages.workflow import id_of
 from awa_cli.web.scope import identity_of
 from awa_lib.errors import Conflict, InvalidInput
 from awa_lib.ops.workflow_retries import retry_workflow
+from awa_lib.reads.names import signal_names
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -46,7 +47,7 @@ async def cancel(request: Request) -> Response:
 async def ask_retry(request: Request) -> Response:
     """Show the dialog that retries tasks: which, without and with those behind them."""
     workflow_id = id_of(request)
-    # A preview locks the workflow for a moment, as the retry does.
+    # A preview reads all tasks that could be retried: for those who may.
     state: State = request.app.state.awa
     await state.require_operate(identity_of(request.scope))
     task = request.query_params.get("task")
@@ -102,15 +103,18 @@ async def retry(request: Request) -> Response:
 
 
 async def ask_signal(request: Request) -> Response:
-    """Show the dialog that sends a signal."""
+    """Show the dialog that sends a signal: the given one, or one that is named in it."""
     workflow_id = id_of(request)
+    name = request.query_params.get("name", "")
+    known = [] if name else await read(request, signal_names(workflow_id))
     return await render(
         request,
         "parts/workflow_signal.html",
         action=ACTIONS["workflow.signal"],
         url=at("workflows", workflow_id, "signal"),
         workflow_id=workflow_id,
-        name=request.query_params.get("name", ""),
+        name=name,
+        known=known,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.views.words import counted
-from awa_cli.views.workflows import done_of, left_of, share_of
+from awa_cli.views.workflows import done_of, share_of
 from awa_cli.web.api.fields import BeforeId, Name
 from awa_cli.web.api.workflows import WorkflowState
 from awa_cli.web.pages._list_query import LIMIT, FormField, list_query, parameters, split_older
@@ -47,7 +47,6 @@ async def listed(request: Request) -> Response:
         words=counted(len(rows), "workflow"),
         share=share_of,
         done=done_of,
-        left=left_of,
     )
 
 

@@ -67,6 +67,10 @@
         const text = age(moment, time.dataset.age === "past");
         if (time.textContent !== text) time.textContent = text;
       }
+      if ("span" in time.dataset) {
+        const text = span(Math.max(Date.now() + ahead - moment, 0) / 1000);
+        if (time.textContent !== text) time.textContent = text;
+      }
     }
   }
 

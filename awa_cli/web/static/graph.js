@@ -5,7 +5,7 @@
   const base = document.body.dataset.root;
   const SVG = "http://www.w3.org/2000/svg";
   const FONT = getComputedStyle(document.documentElement).fontFamily;
-  const HEIGHT = { task: 46, group: 58, signal: 42 };
+  const HEIGHT = { task: 46, group: 58, signal: 46 };
   const NARROWEST = { task: 150, group: 210, signal: 130 };
   const WIDEST = 260;
   // Left of the text: an edge, the sign, a gap.
@@ -13,7 +13,8 @@
   const RIGHT = 12;
   // A large graph is made smaller down to this share of its size; beyond that it scrolls.
   const SMALLEST = 0.8;
-  const TALLEST = 560;
+  // The most that .graph shows without scrolling.
+  const TALLEST = 500;
   // With more edges the tight layout takes seconds.
   const MANY_EDGES = 150;
 
@@ -26,9 +27,12 @@
 
   function cut(text, room, bold) {
     if (widthOf(text, bold) <= room) return text;
-    let end = Math.floor((text.length * room) / widthOf(text, bold));
-    while (end > 1 && widthOf(`${text.slice(0, end)}…`, bold) > room) end -= 1;
-    return `${text.slice(0, end)}…`;
+    // Characters: half of a surrogate pair is none.
+    const all = [...text];
+    const first = (count) => `${all.slice(0, count).join("")}…`;
+    let end = Math.floor((all.length * room) / widthOf(text, bold));
+    while (end > 1 && widthOf(first(end), bold) > room) end -= 1;
+    return first(end);
   }
 
   function make(name, attributes = {}, ...children) {

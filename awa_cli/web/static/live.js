@@ -43,11 +43,21 @@
   // The last content of each box.  Most events change nothing visible; then nothing is replaced,
   // so that no click is lost and no focus moves.
   const shown = new Map();
+  // The ETag of it: an update of the same content is answered without it.
+  const tags = new Map();
 
   function plain(html) {
     const inert = document.createElement("template");
     inert.innerHTML = html;
-    return inert.innerHTML.replace(/(<time[^>]*>)[^<]*/g, "$1").trim();
+    // An update is without what only browsers without scripts show.
+    for (const one of all(".without-js", inert.content)) one.remove();
+    // A script writes the words of times, and their titles in the zone of who reads.
+    for (const one of all("time", inert.content)) {
+      one.textContent = "";
+      one.removeAttribute("title");
+      delete one.dataset.localized;
+    }
+    return inert.innerHTML.trim();
   }
 
   function rowIn(box, row) {
@@ -55,18 +65,42 @@
     return at < 0 ? null : { at, key: row.dataset.key };
   }
 
+  // A link, button or fold that has the focus is found again by its words: it may be a new element.
+  const CONTROLS = "a[href], button, summary, input, select, [tabindex='0']";
+
+  function named(box, name) {
+    const words = (one) => one.getAttribute("aria-label") ?? one.getAttribute("href") ?? one.textContent;
+    return all(CONTROLS, box).filter((one) => name === undefined || words(one) === name).map((one) => [one, words(one)]);
+  }
+
+  function focusIn(box) {
+    const focused = document.activeElement;
+    const name = named(box).find(([one]) => one === focused)?.[1];
+    return name === undefined ? null : { focused, name, at: named(box, name).findIndex(([one]) => one === focused) };
+  }
+
+  function focusAgain(box, { focused, name, at }) {
+    const one = focused.isConnected ? focused : named(box, name)[at]?.[0];
+    one?.focus({ preventScroll: true });
+    return document.activeElement === one;
+  }
+
   document.addEventListener("htmx:beforeSwap", (event) => {
     const box = event.detail.target;
     if (box.hasAttribute("hx-trigger") && event.detail.shouldSwap) {
+      const { xhr } = event.detail;
+      if (xhr.status === 304) { event.detail.shouldSwap = false; return; }
       const text = plain(event.detail.serverResponse);
       const same = shown.get(box.id) === text;
       late ||= !same && busy(box);
       event.detail.shouldSwap = !same && !busy(box);
+      if (same || event.detail.shouldSwap) tags.set(box.id, xhr.getResponseHeader("ETag"));
       if (!event.detail.shouldSwap) return;
       shown.set(box.id, text);
     }
     kept = {
       folds: new Map(all("details[id]", box).map((one) => [one.id, one.open])),
+      focus: focusIn(box),
       row: rowIn(box, document.activeElement.closest("tbody tr")),
       scrolls: all(SCROLLS, box).map((one) => [one.scrollLeft, one.scrollTop]),
     };
@@ -78,7 +112,7 @@
       for (const one of all("input[name=id]", box)) one.checked = ticked.has(one.value);
       for (const one of all("details[id]", box)) one.open = kept.folds.get(one.id) ?? one.open;
       all(SCROLLS, box).forEach((one, index) => one.scrollTo(...(kept.scrolls[index] ?? [0, 0])));
-      if (kept.row) {
+      if (!(kept.focus && focusAgain(box, kept.focus)) && kept.row) {
         const now = all("tbody tr", box);
         awa.select(now.find((one) => kept.row.key && one.dataset.key === kept.row.key) ?? now[kept.row.at]);
       }
@@ -119,7 +153,9 @@
     updateTicks();
   });
   document.addEventListener("htmx:configRequest", (event) => {
-    if ("withTicked" in event.detail.elt.dataset) event.detail.parameters.ids = [...ticked].join(",");
+    const { elt, headers, parameters } = event.detail;
+    if ("withTicked" in elt.dataset) parameters.ids = [...ticked].join(",");
+    if (elt.hasAttribute("hx-trigger") && tags.get(elt.id)) headers["If-None-Match"] = tags.get(elt.id);
   });
 
   // Numbers in the navigation come with each update of a part.

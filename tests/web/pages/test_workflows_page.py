@@ -302,3 +302,93 @@ def test_a_graph_that_grows_is_drawn_again(client, visit) -> None:
 
     expect(page.locator("#graph .node")).to_have_count(2)
     expect(page.locator("#graph .edge")).to_have_count(1)
+
+
+def test_a_tick_without_a_change_sends_nothing(client, visit) -> None:
+    with client.workflow("still") as flow:
+        parts = flow.add_many([Step("a"), Step("b")], name="parts", **NOWHERE)
+        flow.add(Step("merge"), name="merge", after=parts, signal="go", **NOWHERE)
+    page = visit(f"/workflows/{flow.id}")
+    statuses: list[int] = []
+    page.on(
+        "response",
+        lambda one: statuses.append(one.status) if "hx-request" in one.request.headers else None,
+    )
+    page.evaluate("() => { document.querySelector('#tasks').stays = true; }")
+
+    def ticked() -> bool:
+        page.wait_for_timeout(100)
+        return statuses.count(304) > 2
+
+    eventually(ticked)
+    assert set(statuses[1:]) == {304}
+    assert page.evaluate("() => document.querySelector('#tasks').stays")
+
+    client.signal(flow.id, "go")
+    expect(node(page, "go").locator(".words")).to_have_text("sent")
+
+
+def test_a_signal_can_be_named(client, line, visit) -> None:
+    with client.workflow("asks") as flow:
+        flow.add(Step("go"), name="go", signal="later")
+    page = visit(f"/workflows/{flow.id}")
+
+    page.get_by_role("button", name="Send signal by name").click()
+    expect(dialog(page).get_by_label("Name")).to_be_focused()
+    check_access(page)
+    dialog(page).get_by_label("Name").fill("later")
+    dialog(page).get_by_role("button", name="Send").click()
+
+    expect(page.locator("#notice.shown")).to_contain_text("Sent signal 'later'")
+    assert ended(client, flow) == "succeeded"
+
+
+def test_a_task_with_an_odd_name_is_retried(client, line, visit) -> None:
+    name = "bad </script>\r\n'\"\u05d0 \U0001f600" + "n" * 170
+    with client.workflow("odd", key="k" * 200) as flow:
+        flow.add(Step("bad"), name=name)
+    assert ended(client, flow) == "failed"
+    page = visit(f"/workflows/{flow.id}")
+    expect(page.locator("#graph .node")).to_have_count(1)
+    check_access(page)
+    line.mended = True
+
+    page.get_by_role("button", name="Retry bad").click()
+    dialog(page).get_by_role("button", name="Retry").click()
+
+    expect(page.locator(".job-head .badge")).to_have_text("succeeded")
+
+
+def test_the_keyboard_passes_the_graph(client, visit) -> None:
+    with client.workflow("keys") as flow:
+        for number in range(3):
+            flow.add(Step("a"), name=f"t{number}", **NOWHERE)
+    page = visit(f"/workflows/{flow.id}")
+    expect(page.locator("#graph .node")).to_have_count(3)
+
+    skip = page.get_by_role("link", name="Skip the graph")
+    skip.focus()
+    expect(skip).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+
+    assert page.evaluate("() => !document.activeElement.closest('#graph')")
+
+
+@pytest.mark.parametrize("what", ["Cancel workflow", "Retry first", "graph"])
+def test_the_focus_stays_while_the_page_changes(client, line, visit, what) -> None:
+    with client.workflow("focus") as flow:
+        first = flow.add(Step("first"), name="first")
+        flow.add(Step("second"), name="second", after=first, signal="go", **NOWHERE)
+    eventually(lambda: client.get_workflow(flow.id).succeeded == 1)
+    page = visit(f"/workflows/{flow.id}")
+    expect(node(page, "first")).to_have_class("node s-succeeded")
+    one = node(page, "first") if what == "graph" else page.get_by_role("button", name=what)
+    one.focus()
+    expect(one).to_be_focused()
+
+    client.signal(flow.id, "go")
+
+    expect(node(page, "go").locator(".words")).to_have_text("sent")
+    expect(page.locator(".job-head .badge")).to_be_visible()
+    expect(one).to_be_focused()
