@@ -71,7 +71,9 @@ def flow(producer: awa.Client, end) -> awa.Workflow:
     with producer.workflow("import") as flow:
         bad = flow.add({}, kind="k", name="bad")
         runs = flow.add({}, kind="k", name="runs")
-        flow.add({}, kind="k", name="last", after=[bad, runs], on_parent_failure="wait", signal="go")
+        flow.add(
+            {}, kind="k", name="last", after=[bad, runs], on_parent_failure="wait", signal="go"
+        )
     end(flow, bad, "failed")
     return flow
 
@@ -192,7 +194,7 @@ def test_a_task_whose_job_was_deleted_cannot_run_again(
     end(flow, first)
     look("DELETE FROM awa.jobs_hot WHERE id = %s", first.job_id)
     before = look(EVERYTHING)
-    with pytest.raises(awa.Conflict, match="task 'first' of workflow .* cannot run again"):
+    with pytest.raises(awa.Conflict, match=r"task 'first' of workflow \d+ cannot run again"):
         producer.retry_workflow(flow.id, tasks=["first"])
 
     assert look(EVERYTHING) == before

@@ -204,6 +204,7 @@ async def test_an_attempt_that_lost_its_job_calls_one_more_function_at_most(
 ) -> None:
     calls: list[str] = []
     errors: list[BaseException] = []
+    stopped: list[bool] = []
     inside, go_on = asyncio.Event(), asyncio.Event()
 
     async def call(name: str) -> None:
@@ -218,10 +219,13 @@ async def test_an_attempt_that_lost_its_job_calls_one_more_function_at_most(
                 await job.step(name, call, name)
         except BaseException as error:
             errors.append(error)
+            stopped.append(job.is_cancelled())
             raise
 
     job = await aclient.insert(Noop())
-    async with working(aclient, cancel_grace_ms=10_000):
+    # The write tells it, and no heartbeat before that.
+    slow = {"heartbeat_interval_ms": 5_000, "heartbeat_staleness_ms": 15_000}
+    async with working(aclient, cancel_grace_ms=10_000, **slow):
         await inside.wait()
         # Another worker has taken it, and has done the first step.
         rows.conn.execute("UPDATE awa.jobs_hot SET run_lease = run_lease + 512, attempt = 2")
@@ -235,4 +239,5 @@ async def test_an_attempt_that_lost_its_job_calls_one_more_function_at_most(
 
     assert calls == ["a"]
     assert isinstance(errors[0], awa.StaleAttempt)
+    assert stopped == [True]
     assert kept(rows, job.id) == {"a": "theirs"}
