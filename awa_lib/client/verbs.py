@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from awa_lib.callbacks.signatures import verify_callback_request
 from awa_lib.client.methods import ainserting, averb, inserting, verb
+from awa_lib.client.task_results import AsyncTaskResults, TaskResults
 from awa_lib.client.workflows import AsyncWorkflows, Workflows
 from awa_lib.doctor import doctor
 from awa_lib.ops import (
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncVerbs", "Verbs"]
 
 
-class Verbs(Workflows):
+class Verbs(Workflows, TaskResults):
     """Blocking; needs ``_run(op)`` and ``kinds``."""
 
     insert = cast("Insert", inserting(inserts.insert))
@@ -113,7 +114,7 @@ class Verbs(Workflows):
     doctor = verb(doctor)
 
 
-class AsyncVerbs(AsyncWorkflows):
+class AsyncVerbs(AsyncWorkflows, AsyncTaskResults):
     """Awaited; needs ``_run(op)`` and ``kinds``."""
 
     insert = cast("AsyncInsert", ainserting(inserts.insert))

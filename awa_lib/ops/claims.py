@@ -34,7 +34,7 @@ __all__ = [
     "finish_completed",
     "hand_back_claim",
     "heartbeat",
-    "hold",
+    "held_of",
     "queues_with_jobs",
     "write_progress",
     "written_ends",
@@ -350,7 +350,11 @@ def written_ends(ended: Sequence[tuple[int, int, int]]) -> Op[list[Written]]:
 
 def hold(leases: Sequence[tuple[int, int]]) -> Op[tuple[set[int], Missed]]:
     """Lock the rows that are not locked, until the commit; return their ids, and the rest."""
-    rows = yield sql.claims("hold_attempts", **_pairs(leases))
+    return held_of(leases, (yield sql.claims("hold_attempts", **_pairs(leases))))
+
+
+def held_of(leases: Sequence[tuple[int, int]], rows: Rows) -> tuple[set[int], Missed]:
+    """Return the ids that a statement of ``hold`` has locked, and the rest."""
     owned: dict[int, bool] = dict(rows)
     missed = Missed(
         [job_id for job_id, _ in leases if job_id not in owned],

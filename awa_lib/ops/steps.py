@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from awa_lib._sql import atomic, sql
 from awa_lib.codec import pgtext
-from awa_lib.ops.claims import Missed, hold
+from awa_lib.ops.claims import Missed, held_of
 from awa_lib.ops.jobs import id_array
 
 if TYPE_CHECKING:
@@ -50,8 +50,13 @@ def write_steps(steps: Sequence[NewStep], *, skip_locked: bool = False) -> Op[Mi
 
 @atomic
 def _write_held(steps: Sequence[NewStep]) -> Op[Missed]:
-    ids, missed = yield from hold([(step.job_id, step.lease) for step in steps])
-    kept = [step for step in steps if step.job_id in ids]
+    rows = yield sql.steps(
+        "hold_attempts",
+        ids=id_array([step.job_id for step in steps]),
+        leases=[step.lease for step in steps],
+    )
+    held, missed = held_of([(step.job_id, step.lease) for step in steps], rows)
+    kept = [step for step in steps if step.job_id in held]
     if kept:
         yield from write_steps(kept)
     return missed

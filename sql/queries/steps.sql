@@ -10,15 +10,16 @@ WHERE job_id = :id::bigint
 ORDER BY number, name
 
 -- name: write
--- Write a step of each running attempt, and renew their leases; returns the ids that these attempts
--- no longer own.  A step that was written before, by a statement whose answer was lost, stays.
+-- Write a step of each attempt, and renew the leases of those that run; returns the ids that these
+-- attempts no longer own.  An attempt that waits for a callback owns its job too: steps may end
+-- beside the wait.  A step that was written before, by a statement whose answer was lost, stays.
 -- Locks the rows of the jobs.  lasts is how long ago a step began, left how long a sleep lasts yet.
 WITH beat AS (
     UPDATE awa.jobs_hot AS j
-    SET heartbeat_at = now()
+    SET heartbeat_at = CASE j.state WHEN 'running' THEN now() END
     WHERE j.id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
       AND j.run_lease = (:leases::bigint[])[width_bucket(j.id, :ids::bigint[])]
-      AND j.state BETWEEN 'running' AND 'running'
+      AND j.state::text = ANY ('{running,waiting_external}')
     RETURNING j.id, j.attempt, width_bucket(j.id, :ids::bigint[]) AS place
 ), written AS (
     INSERT INTO awa.job_steps (job_id, number, name, value, attempt, started_at, ended_at)
@@ -30,6 +31,23 @@ WITH beat AS (
     ON CONFLICT (job_id, name) DO NOTHING
 )
 SELECT i.id FROM unnest(:ids::bigint[]) AS i(id) EXCEPT SELECT id FROM beat
+
+-- name: hold_attempts
+-- Lock the rows of these attempts that no other session has locked.  Returns the ids whose attempts
+-- still own their job, and whether each is locked now.  Ids and leases are sorted by id.
+WITH held AS MATERIALIZED (
+    SELECT j.id FROM awa.jobs_hot AS j
+    WHERE j.id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
+      AND j.run_lease = (:leases::bigint[])[width_bucket(j.id, :ids::bigint[])]
+      AND j.state::text = ANY ('{running,waiting_external}')
+    ORDER BY j.id
+    FOR UPDATE SKIP LOCKED
+)
+SELECT j.id, j.id IN (SELECT id FROM held) AS held
+FROM awa.jobs_hot AS j
+WHERE j.id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
+  AND j.run_lease = (:leases::bigint[])[width_bucket(j.id, :ids::bigint[])]
+  AND j.state::text = ANY ('{running,waiting_external}')
 
 -- name: forget_from
 -- Delete a step of a job and those that ended after it.  Primary key.

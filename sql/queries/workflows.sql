@@ -101,8 +101,11 @@ FROM awa.workflow_nodes
 WHERE workflow_id = :workflow::bigint AND name IS NOT NULL
 
 -- name: named_node
--- The node with this name.  Index awa_workflow_nodes_name.
-SELECT type, number, state, job_id FROM awa.workflow_nodes
+-- The node with this name; of a group with the number of its members, which is that of its parents.
+-- Index awa_workflow_nodes_name.
+SELECT type, number, state, job_id,
+       parents_open + parents_succeeded + parents_failed + parents_skipped AS members
+FROM awa.workflow_nodes
 WHERE workflow_id = :workflow::bigint AND name = :name::text
 
 -- name: signal_payload
@@ -111,18 +114,30 @@ SELECT args::text AS payload FROM awa.workflow_nodes
 WHERE workflow_id = :workflow::bigint AND number = :number::int
 
 -- name: group_results
--- The results of the members of a group, in order, or when they have expired.  Index
--- awa_workflow_nodes_group, and the primary key of the results, row by row because of the limit.
-SELECT n.job_id, r.value::text AS value, r.expired_at
-FROM awa.workflow_nodes AS n
-LEFT JOIN LATERAL (
-    SELECT CASE WHEN expires_at > now() THEN value END AS value,
-           CASE WHEN value IS NULL OR expires_at <= now() THEN expires_at END AS expired_at
-    FROM awa.job_results WHERE job_id = n.job_id
-    LIMIT 1
-) AS r ON true
-WHERE n.workflow_id = :workflow::bigint AND n.group_number = :number::int
-ORDER BY n.number
+-- A page of the results of tasks with numbers in a range, in order: of at most :limit tasks, and of
+-- one at least, together of at most :bytes.  No lock; primary keys, that of the results row by row
+-- because of the limit.  The value of a result that is left to a later page is not read;
+-- of one that has expired there is only when.
+SELECT number, size_bytes, value::text AS value, job_id, expired_at
+FROM (
+    SELECT n.number, n.job_id, r.size_bytes, r.value, r.expired_at,
+           row_number() OVER page AS place,
+           coalesce(sum(r.size_bytes) OVER page, 0) AS size
+    FROM (
+        SELECT number, job_id FROM awa.workflow_nodes
+        WHERE workflow_id = :workflow::bigint AND number > :after::int AND number <= :until::int
+        ORDER BY number
+        LIMIT :limit::int
+    ) AS n
+    LEFT JOIN LATERAL (
+        SELECT size_bytes, CASE WHEN expires_at > now() THEN value END AS value,
+               CASE WHEN value IS NULL OR expires_at <= now() THEN expires_at END AS expired_at
+        FROM awa.job_results WHERE job_id = n.job_id LIMIT 1
+    ) AS r ON true
+    WINDOW page AS (ORDER BY n.number)
+) AS found
+WHERE place = 1 OR size <= :bytes::bigint
+ORDER BY number
 
 -- name: add_nodes
 -- Count new nodes.  Primary key.

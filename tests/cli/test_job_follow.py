@@ -6,15 +6,22 @@ import json
 import signal
 import subprocess
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 from fix_cli import argv, environment
 from fix_wait import eventually
 
+from awa_cli.commands.job import follow
 from awa_lib.db.drive import run
 from awa_lib.ops.job_logs import RunLog, write_job_logs
 
+# It waits for a notification, after a look at the job.
+ASLEEP = """
+    SELECT count(*) FROM pg_stat_activity JOIN awa.job_waits ON session = pid
+    WHERE state = 'idle' AND query NOT LIKE '%job_waits%'"""
 ENTRY = json.dumps({"error": "Boom: x\n  at y", "attempt": 1, "at": "2026-11-23T21:32:12+00:00"})
 
 
@@ -75,13 +82,32 @@ def test_waiting_is_woken_by_the_change(database_url, add, db) -> None:
     assert db.execute("SELECT count(*) FROM awa.job_waits").fetchone() == (0,)
 
 
+def test_an_end_that_commits_while_the_wait_begins_is_found(
+    cli, add, db, database_url, monkeypatch
+) -> None:
+    """Its trigger has run before anybody waited, so nothing is notified."""
+    monkeypatch.setattr(follow, "_POLL_SECONDS", 3600.0)
+    job = add()
+    with psycopg.connect(database_url) as ending, ThreadPoolExecutor(1) as pool:
+        ending.execute("UPDATE awa.jobs_hot SET state = 'completed', finalized_at = now()")
+
+        def end() -> None:
+            # The command has looked once.
+            eventually(lambda: db.execute(ASLEEP).fetchone() == (1,))
+            ending.commit()
+
+        ended, began = pool.submit(end), time.monotonic()
+        ran = cli("job", "wait", job, "--timeout", "30s")
+        ended.result()
+    assert (ran.status, ran.err) == (0, "")
+    # At the end of its time it would look once more.
+    assert time.monotonic() - began < 25
+
+
 def test_ctrl_c_while_waiting(database_url, add, db) -> None:
     waiting = start(database_url, "job", "wait", add())
     # It has looked at the job after it was noted; earlier, its note ends by itself in time.
-    asleep = """
-        SELECT count(*) FROM pg_stat_activity JOIN awa.job_waits ON session = pid
-        WHERE state = 'idle' AND query NOT LIKE '%job_waits%'"""
-    eventually(lambda: db.execute(asleep).fetchone() == (1,))
+    eventually(lambda: db.execute(ASLEEP).fetchone() == (1,))
     waiting.send_signal(signal.SIGINT)
     out, err = waiting.communicate(timeout=20)
     assert (waiting.returncode, out, err) == (130, "", "")

@@ -79,6 +79,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "cancel_bulk_operation": {"operation_id": NOBODY},
     "run_bulk_operation": {"operation_id": NOBODY},
     "task_result": {"workflow_id": 1, "name": "n"},
+    "task_results": {"workflow_id": 1, "name": "n"},
     "list_workflows": {},
     "get_workflow": {"workflow_id": 1},
     "list_workflow_tasks": {"workflow_id": 1},
@@ -291,6 +292,10 @@ TABLE: dict[str, dict[str, list[tuple[Any, str]]]] = {
         "operation_id": UUIDS, "on_progress": [(7, "on_progress must be a function, got 7")],
     },
     "task_result": {"workflow_id": IDS, "name": [*NAMES, ("", "must not be empty")]},
+    "task_results": {
+        "workflow_id": IDS, "name": [*NAMES, ("", "must not be empty")],
+        "into": [(7, "into must be a type, got 7"), ("int", "into must be a type, got 'int'")],
+    },
     "list_workflows": {
         "state": [("zz", "unknown state of a workflow: 'zz'")], "name": NAMES, "key": NAMES,
         "before_id": IDS[:-1], "limit": LIMITS,

@@ -358,7 +358,7 @@ def test_only_the_async_client_is_awaited(cls) -> None:
     plain = {"on", "using", "transaction", "task", "worker", "queue_descriptor",
              "job_kind_descriptor", "periodic", "on_event", "follow_up",
              "http_worker", "kind", "kinds", "queue", "middleware", "insert_middleware",
-             "workflow", "extend_workflow"}  # fmt: skip
+             "workflow", "extend_workflow", "task_results"}  # fmt: skip
     verbs = {name for name in dir(cls) if not name.startswith("_")} - plain
     awaited = {name for name in verbs if inspect.iscoroutinefunction(getattr(cls, name))}
 

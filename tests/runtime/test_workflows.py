@@ -376,6 +376,33 @@ async def test_tasks_read_the_results_of_their_parents(
             other.add(Step("x"), result_of=first)
 
 
+async def test_handlers_go_through_the_results_of_a_group(
+    aclient: awa.AsyncClient, rows: Rows, database_url: str
+) -> None:
+    @aclient.task(Part, result=True)
+    async def part(job: awa.Job[Part]) -> int:
+        return job.args.n
+
+    @aclient.task(dict, kind="total", result=True)
+    async def total(job: awa.Job) -> int:
+        assert job.workflow_id is not None
+        found = aclient.task_results(job.workflow_id, "parts", into=int)
+        return sum([value or 0 async for value in found])
+
+    @aclient.task(dict, kind="blocking total", result=True)
+    def blocking_total(job: awa.Job) -> int:
+        assert job.workflow_id is not None
+        with awa.Client(database_url) as client:
+            return sum(client.task_results(job.workflow_id, "parts"))
+
+    async with aclient.workflow("results") as flow:
+        parts = flow.add_many((Part(n) for n in range(20)), name="parts")
+        totals = [flow.add({}, kind=kind, result_of=parts) for kind in ("total", "blocking total")]
+    async with working(aclient):
+        assert await over(rows, flow) == "succeeded"
+        assert [await aclient.result(one.job_id) for one in totals] == [190, 190]
+
+
 @pytest.mark.parametrize("value", [2**64 - 1, -1, 0, True, 1.5, "7", None, [7], 2**63, 999_999])
 async def test_metadata_that_only_looks_like_a_workflow(
     aclient: awa.AsyncClient, rows: Rows, ran: list[str], value: Any

@@ -82,6 +82,9 @@ async def waits(job: awa.Job) -> None:
     await app.result("7")  # wrong: a job or its id
     await app.result(job, into=7)  # wrong: a type
     print(blocking.result(7, into=Other).m, number)  # wrong: no such field
+    await app.task_results(7, "parts")  # wrong: async for
+    for other in blocking.task_results(7, "parts", into=Other):
+        print(other.n)  # wrong: None of a task without a result
 
 
 @app.task(Mail, backoff="slow")  # wrong: a backoff or a function

@@ -57,6 +57,11 @@ async def results(job: awa.Job[Mail]) -> None:
     assert_type(await app.result(await app.insert(Mail("a")), into=Other), Other)
     assert_type(await app.result(7, timeout=5), Any)
     assert_type(blocking.result(job, into=int, timeout=None), int)
+    for size in blocking.task_results(7, "parts", into=int):
+        assert_type(size, int | None)
+    async for other in app.task_results(7, "parts", into=Other):
+        assert_type(other, Other | None)
+    assert_type([value async for value in app.task_results(7, "parts")], list[Any])
     assert_type(await kept(job), int | awa.Snooze)
     assert_type(kept_too(job), Other)
 
