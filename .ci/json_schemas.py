@@ -10,6 +10,7 @@ import re
 import sys
 import textwrap
 import typing
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,11 +70,14 @@ def _form(form: str, made: Described) -> dict[str, Any]:
     return {"type": "array", "items": one} if form.endswith("[]") else one
 
 
+# Schemas share their classes, and to parse a module takes 10 ms.
+@cache
 def hints_of(model: Any) -> dict[str, Any]:
     """Return the types of a dataclass by field."""
     return typing.get_type_hints(model, localns=_names(model), include_extras=True)
 
 
+@cache
 def field_texts(model: Any) -> dict[str, str]:
     """Return the text below each field, of the classes it comes from too."""
     found: dict[str, str] = {}
@@ -99,16 +103,21 @@ def _names(model: Any) -> dict[str, Any]:
     """Return what the modules of a class import for type checkers alone."""
     names: dict[str, Any] = {}
     for owner in model.__mro__:
-        module = sys.modules[owner.__module__]
-        if owner is object:
-            continue
-        for node in ast.walk(ast.parse(inspect.getsource(module))):
-            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-                for line in node.body:
-                    if isinstance(line, ast.ImportFrom) and line.module:
-                        source = import_module(line.module)
-                        names |= {
-                            one.asname or one.name: getattr(source, one.name, None)
-                            for one in line.names
-                        }
+        if owner is not object:
+            names |= _typed_names(owner.__module__)
+    return names
+
+
+@cache
+def _typed_names(module: str) -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    for node in ast.walk(ast.parse(inspect.getsource(sys.modules[module]))):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for line in node.body:
+                if isinstance(line, ast.ImportFrom) and line.module:
+                    source = import_module(line.module)
+                    names |= {
+                        one.asname or one.name: getattr(source, one.name, None)
+                        for one in line.names
+                    }
     return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 
@@ -52,6 +53,12 @@ LONGEST = "test_openapi.py"
 
 def pytest_collection_modifyitems(items) -> None:
     items.sort(key=lambda item: item.path.name != LONGEST)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is here to stay from garbage collections, of which a full one takes a second."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_addoption(parser) -> None:

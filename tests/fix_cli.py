@@ -13,6 +13,7 @@ import termios
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,15 @@ from awa_cli.terminal.formats import read_shape
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@cache
+def built() -> Any:
+    """Return the command; each of its verbs takes 10 ms to build, and is built once."""
+    return get_command(app)
+
+
 def commands(command=None, path=(), parent=None):
     """Yield (path, command) of the whole tree."""
-    command = command or get_command(app)
+    command = command or built()
     ctx = typer.Context(command, info_name=(path or ("awa",))[-1], parent=parent)
     yield path, command
     if isinstance(command, TyperGroup):

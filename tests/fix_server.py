@@ -37,7 +37,9 @@ def sound(scratch: Path, worker_id: str) -> Iterator[Postgres]:
         acquire(scratch / f"sound-{worker_id}", settings=SETTINGS) as server,
         psycopg.connect(server.url_of("postgres"), autocommit=True) as admin,
     ):
-        yield Postgres("sound", server.url_of, admin)
+        postgres = Postgres("sound", server.url_of, admin)
+        postgres.copy_in_the_kernel()
+        yield postgres
 
 
 @pytest.fixture

@@ -68,6 +68,10 @@ CREATE DATABASE {name} TEMPLATE {template}
 -- The same from PostgreSQL 15 on, where the default writes each page to the WAL instead.
 CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy
 
+-- name: copy_in_the_kernel
+-- Copy files by copy_file_range instead of reading and writing them.  From PostgreSQL 18 on.
+SET file_copy_method = clone
+
 -- name: rename_database
 -- Give the template its name when it is complete.
 ALTER DATABASE {name} RENAME TO {new}

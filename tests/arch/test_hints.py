@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
-from typer.main import get_command
-
-from awa_cli.parser.tree import app
+from fix_cli import built
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = re.compile(r"\bawa ((?:[a-z][a-z-]*|--[a-z-]+|[^\s,;()'\"`]+)(?: [^\s,;()'\"`]+)*)")
@@ -29,10 +28,16 @@ def texts(node: ast.AST) -> str:
     return " | ".join(texts(child) for child in ast.iter_child_nodes(node))
 
 
-def hints() -> Iterator[tuple[str, str]]:
-    """Yield every ``hint=``, given or a default, and every text in a call for one."""
+@cache
+def hints() -> list[tuple[str, str]]:
+    """Return every ``hint=``, given or a default, and every text in a call for one."""
+    return list(walk())
+
+
+def walk() -> Iterator[tuple[str, str]]:
     for path in sorted([*(ROOT / "awa_lib").rglob("*.py"), *(ROOT / "awa_cli").rglob("*.py")]):
-        for node in ast.walk(ast.parse(path.read_text())):
+        source = path.read_text()
+        for node in ast.walk(ast.parse(source)) if "hint" in source else ():
             where = path.relative_to(ROOT)
             if isinstance(node, ast.keyword) and node.arg == "hint":
                 yield f"{where}:{node.value.lineno}", texts(node.value)
@@ -59,7 +64,7 @@ def commands() -> Iterator[tuple[str, str]]:
 def problem(line: str) -> str | None:
     """Return what is wrong with a command line, if anything."""
     words = line.split()
-    command = get_command(app)
+    command = built()
     while hasattr(command, "commands") or hasattr(command, "list_commands"):
         if not words or words[0].startswith("-") or words[0].startswith("X"):
             break
@@ -78,7 +83,7 @@ def problem(line: str) -> str | None:
 
 
 def test_the_walk_finds_them() -> None:
-    assert len(list(hints())) > 150
+    assert len(hints()) > 150
     assert ("awa_lib/errors.py", "job list") in {
         (where.partition(":")[0], line) for where, line in commands()
     }

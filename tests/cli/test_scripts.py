@@ -14,12 +14,10 @@ import threading
 import psycopg
 import pytest
 import yaml
-from fix_cli import ROOT, environment
+from fix_cli import ROOT, built, environment
 from fix_wait import eventually
-from typer.main import get_command
 
 from awa_cli.errors import ExitCode
-from awa_cli.parser.tree import app
 from awa_lib.cron import CronExpression
 
 TEXT = (ROOT / "docs" / "guides" / "scripts.md").read_text(encoding="utf-8")
@@ -80,7 +78,7 @@ def worker(tmp_path, database_url):
 def accepted(line: list[str]) -> str:
     """Parse a command line as ``awa`` does, without running it; return the command."""
     assert line[0].rpartition("/")[2] == "awa"
-    command, arguments, ctx, path = get_command(app), line[1:], None, "awa"
+    command, arguments, ctx, path = built(), line[1:], None, "awa"
     while True:
         ctx = command.make_context(path.rpartition(" ")[2], list(arguments), parent=ctx)
         if not hasattr(command, "resolve_command"):

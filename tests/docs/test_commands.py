@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fix_cli import built
 from test_guides import WRITTEN
-from typer.main import get_command
-
-from awa_cli.parser.tree import app
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BLOCK = re.compile(r"^ *```(?:sh|text|ini|dockerfile)?\n(.*?)^ *```$", re.S | re.M)
@@ -41,7 +39,7 @@ def problem(line: str) -> str | None:
         words = shlex.split(line)
     except ValueError:  # a quote that a pipe has cut
         words = line.split()
-    here = get_command(app)
+    here = built()
     known = {"--help", "-h", *options(here)}
     for place, written in enumerate(words):
         word = written.split("|")[0]  # list|show

@@ -17,6 +17,8 @@ from fix_worker import Rows
 import awa_lib as awa
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
+# Without plugins that it does not use and that take long to load.
+PYTEST = "pytest -q -n 0 -p no:cacheprovider -p no:schemathesis -p no:textual-snapshot"
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def start_provider(shop: Examples) -> None:
 
 def test_its_own_tests_pass(database_url: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", str(SHOP)],
+        [sys.executable, "-m", *PYTEST.split(), str(SHOP)],
         env={**os.environ, "AWA_TEST_DATABASE_URL": database_url},
         capture_output=True,
         text=True,

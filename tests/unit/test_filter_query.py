@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
 import pytest
+from fix_cli import built
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.main import get_command
 
 from awa_cli.filters.query import (
     FIELDS,
@@ -26,7 +26,6 @@ from awa_cli.filters.query import (
 from awa_cli.filters.spelling import OPTIONS, QUERY_STRING, TEXT
 from awa_cli.filters.text import read_text, text_pairs
 from awa_cli.parser.job_options import read_options
-from awa_cli.parser.tree import app
 from awa_lib.errors import InvalidInput
 from awa_lib.filters import DlqFilter, JobFilter, JobQuery, checked_filter
 from awa_lib.states import STATES
@@ -36,7 +35,7 @@ NAMES = [field.name for field in FIELDS]
 
 def as_options(line: str) -> JobQuery:
     """Read options as ``awa job list`` does."""
-    command = get_command(app)
+    command = built()
     for name in ("job", "list"):
         command = command.get_command(None, name)  # type: ignore[attr-defined] # a group
     params = command.make_context("list", shlex.split(line)).params

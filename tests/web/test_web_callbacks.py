@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -237,6 +238,27 @@ async def test_an_unknown_callback_is_not_found_and_a_bad_id_is_told(edge) -> No
         assert response.status_code == status
 
 
+async def status_of(app: Any, path: str, signature: str) -> int:
+    """Post to a path as the client does, which takes three times as long for each request."""
+    sent: list[dict[str, Any]] = []
+    headers = {"host": "hooks.example", "content-length": "0", "x-awa-signature": signature}
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
+        "scheme": "http", "path": path, "raw_path": path.encode(), "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "server": ("hooks.example", None), "client": ("203.0.113.5", 50000), "root_path": "",
+    }  # fmt: skip
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    return int(sent[0]["status"])
+
+
 async def test_ten_thousand_wrong_signatures_cost_no_query_and_stop_no_right_one(
     edge, waiting, state_of, db
 ) -> None:
@@ -245,10 +267,8 @@ async def test_ten_thousand_wrong_signatures_cost_no_query_and_stop_no_right_one
     path = f"/api/callbacks/{callback_id}/heartbeat"
     await edge.post(path, headers=right)
 
-    codes = set()
-    for n in range(10_000):
-        response = await edge.post(path, headers={"X-Awa-Signature": f"{n:064x}"})
-        codes.add(response.status_code)
+    app = edge._transport.app
+    codes = {await status_of(app, path, f"{n:064x}") for n in range(10_000)}
 
     assert codes == {401, 429}
     assert (await edge.post(path, headers=right)).status_code == 200
