@@ -69,8 +69,13 @@ async def test_one_by_one_in_the_order_of_the_tasks(
     assert await client.task_result(flow, "parts") == await every(client, flow)
 
 
-async def test_a_result_that_has_expired_is_none(client, grouped: Grouped) -> None:
-    assert await every(client, grouped("1", "2", ttl="-1 s")) == [None, None]
+async def test_a_result_that_has_expired_is_an_error(client, grouped: Grouped) -> None:
+    """None would be taken for a task that has none."""
+    flow = grouped("1", "2", ttl="-1 s")
+    with pytest.raises(awa.ResultExpired):
+        await every(client, flow)
+    with pytest.raises(awa.ResultExpired):
+        await client.task_result(flow, "parts")
 
 
 async def test_an_empty_group(client, grouped: Grouped) -> None:
