@@ -179,7 +179,6 @@ def workflow_details(workflow_id: int, *, limit: int = 200) -> Op[WorkflowDetail
     workflow = yield from get_workflow(workflow_id)
     tasks = yield from list_workflow_tasks(workflow_id, limit=limit + 1)
     most = max(10 * limit, _LEAST_EDGES)
-    # Each is a step of the read: those from tasks that are not shown are left out at once.
     until = tasks[:limit][-1].number if tasks else 0
     edges = yield from first_edges(workflow_id, until=until, limit=most)
     failed = []

@@ -138,7 +138,10 @@ def workflow_edges(
 def first_edges(
     workflow_id: int, *, after: tuple[int, int] = (0, 0), until: int, limit: int
 ) -> Op[list[WorkflowEdge]]:
-    """Return edges as ``workflow_edges`` does, of parents up to the number ``until`` alone."""
+    """Return edges as ``workflow_edges`` does, of parents up to the number ``until`` alone.
+
+    Each edge is a step of the read: those of tasks that are not shown are better left out.
+    """
     rows = yield sql.read_workflows(
         "edges", workflow=workflow_id, parent=after[0], child=after[1], until=until, limit=limit
     )

@@ -83,7 +83,7 @@ async def test_the_list_leads_to_the_graph(monitor, aclient, flow, end) -> None:
         await driver.at("overview")
         await driver.press("L")
         page = await driver.at("workflows")
-        await driver.shows("import", "2026-11-29", "open", "10/1,503", "about ")
+        await driver.shows("import", "2026-11-29", "open", "10/1,503", "LEFT")
         assert [other.id, flow.id] == [row.id for row in page.grid.rows]
 
         await driver.press("/", *"name:im", "tab", "enter")
