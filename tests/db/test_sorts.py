@@ -63,10 +63,14 @@ FILTERS: list[dict[str, Any]] = [
 @pytest.fixture
 def conn(database_url: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(database_url, autocommit=True) as connection:
-        for table in ("jobs_hot", "scheduled_jobs"):
-            connection.execute(f"ALTER TABLE awa.{table} SET (autovacuum_enabled = off)")
-            connection.execute(f"ALTER TABLE awa.{table} DISABLE TRIGGER USER")
+        quieten(connection)
         yield connection
+
+
+def quieten(conn: psycopg.Connection[Any]) -> None:
+    for table in ("jobs_hot", "scheduled_jobs"):
+        conn.execute(f"ALTER TABLE awa.{table} SET (autovacuum_enabled = off)")
+        conn.execute(f"ALTER TABLE awa.{table} DISABLE TRIGGER USER")
 
 
 def in_order(jobs: list[JobRow], *, descending: bool) -> list[int]:
@@ -155,7 +159,33 @@ def test_jobs_by_id_ascending(conn: psycopg.Connection[Any], given: dict[str, An
     assert [job.id for job in run(conn, job_rows(sort="id", limit=30, **given))] == expected[:30]
 
 
-@pytest.mark.parametrize("statistics", ["never", "empty", "same", "stale"])
+@pytest.fixture(scope="module", params=["never", "empty", "same", "stale"])
+def large(request: Any, postgres: Any, template: str) -> Iterator[tuple[str, str]]:
+    """What the statistics of a large table are, and its database, which tests only read."""
+    statistics, tables = request.param, "awa.jobs_hot, awa.scheduled_jobs"
+    with (
+        postgres.database(template) as url,
+        psycopg.connect(url, autocommit=True) as conn,
+    ):
+        quieten(conn)
+        conn.execute(
+            "DELETE FROM pg_statistic WHERE starelid IN"
+            " ('awa.jobs_hot'::regclass, 'awa.scheduled_jobs'::regclass)"
+        )
+        if statistics == "empty":
+            conn.execute(f"ANALYZE {tables}")
+        if statistics == "stale":
+            conn.execute(LARGE.replace("n * interval", "100 * interval"))
+            conn.execute("UPDATE awa.jobs_hot SET state = 'available', queue = 'other'")
+            conn.execute("UPDATE awa.scheduled_jobs SET state = 'scheduled'")
+            conn.execute(f"ANALYZE {tables}")
+            conn.execute(f"TRUNCATE {tables}")
+        conn.execute(LARGE)
+        if statistics == "same":
+            conn.execute(f"ANALYZE {tables}")
+        yield statistics, url
+
+
 @pytest.mark.parametrize(
     ("sort", "given"),
     [
@@ -171,30 +201,16 @@ def test_jobs_by_id_ascending(conn: psycopg.Connection[Any], given: dict[str, An
     ids=str,
 )
 def test_a_page_is_read_from_an_index(
-    conn: psycopg.Connection[Any], sort: str, given: dict[str, Any], statistics: str
+    large: tuple[str, str], sort: str, given: dict[str, Any]
 ) -> None:
+    statistics, url = large
     if "run_at" in sort and statistics in ("never", "empty"):
         pytest.skip("a table without statistics seems to have few scheduled jobs")
-    tables = "awa.jobs_hot, awa.scheduled_jobs"
-    conn.execute(
-        "DELETE FROM pg_statistic WHERE starelid IN"
-        " ('awa.jobs_hot'::regclass, 'awa.scheduled_jobs'::regclass)"
-    )
-    if statistics == "empty":
-        conn.execute(f"ANALYZE {tables}")
-    if statistics == "stale":
-        conn.execute(LARGE.replace("n * interval", "100 * interval"))
-        conn.execute("UPDATE awa.jobs_hot SET state = 'available', queue = 'other'")
-        conn.execute("UPDATE awa.scheduled_jobs SET state = 'scheduled'")
-        conn.execute(f"ANALYZE {tables}")
-        conn.execute(f"TRUNCATE {tables}")
-    conn.execute(LARGE)
-    if statistics == "same":
-        conn.execute(f"ANALYZE {tables}")
-    for mode in ("force_custom_plan", "force_generic_plan"):
-        conn.execute(f"SET plan_cache_mode = {mode}")
-        for statement in statements(conn, job_rows(sort=sort, limit=50, **given)):
-            assert pages(conn, statement) < MOST_PAGES
+    with psycopg.connect(url, autocommit=True) as conn:
+        for mode in ("force_custom_plan", "force_generic_plan"):
+            conn.execute(f"SET plan_cache_mode = {mode}")
+            for statement in statements(conn, job_rows(sort=sort, limit=50, **given)):
+                assert pages(conn, statement) < MOST_PAGES
 
 
 def statements(conn: psycopg.Connection[Any], op: _sql.Op[Any]) -> list[_sql.Statement]:
