@@ -241,3 +241,46 @@ async def test_an_attempt_that_lost_its_job_calls_one_more_function_at_most(
     assert isinstance(errors[0], awa.StaleAttempt)
     assert stopped == [True]
     assert kept(rows, job.id) == {"a": "theirs"}
+
+
+async def test_a_cancelled_attempt_does_not_wait_for_its_steps(
+    aclient: awa.AsyncClient, rows: Rows, database_url: str
+) -> None:
+    """A blocking handler cannot be interrupted while it waits for the database."""
+    errors: list[BaseException] = []
+
+    @aclient.task(Noop)
+    def handler(job: awa.Job) -> None:
+        try:
+            job.step_sync("a", lambda: None)
+        except BaseException as error:
+            errors.append(error)
+            raise
+
+    job = await aclient.insert(Noop())
+    with psycopg.connect(database_url) as other:
+        other.execute("LOCK TABLE awa.job_steps")
+        async with working(aclient):
+            await aeventually(lambda: rows.all(BLOCKED))
+            await aclient.cancel(job.id)
+            await aeventually(lambda: bool(errors))
+
+    assert isinstance(errors[0], awa.StaleAttempt)
+
+
+async def test_steps_that_begin_together_have_numbers_of_their_own(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    async def return_at_once(n: int) -> int:
+        return n
+
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None:
+        await asyncio.gather(*(job.step("n", return_at_once, n, key=n) for n in range(3)))
+
+    job = await aclient.insert(Noop())
+    async with working(aclient):
+        assert (await ended(rows, job.id))["state"] == "completed"
+
+    found = rows.all("SELECT number FROM awa.job_steps ORDER BY number")
+    assert [row["number"] for row in found] == [1, 2, 3]
