@@ -64,13 +64,11 @@
 
 #ifdef LARGER
 #define FAULTS 2
-#define ERRORS 3
-#define RETRIES 2
 #else
 #define FAULTS 1
+#endif
 #define ERRORS 2
 #define RETRIES 1
-#endif
 #define MAX_ATTEMPTS 2
 #define WORKERS 2
 #define STEPS 3

@@ -307,6 +307,9 @@ async def test_a_rerun_replaces_the_result(aclient, rows) -> None:
             [job.id],
         )
         assert await aclient.result(job, timeout=10) == 2
+    # It is kept from now on, not from the first completion.
+    row = rows.one("SELECT expires_at, purge_at FROM awa.job_results")
+    assert row["purge_at"] == row["expires_at"]
 
 
 async def test_kinds_that_are_shared_declare_it(database_url, rows) -> None:

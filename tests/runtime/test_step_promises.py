@@ -14,9 +14,11 @@ from psycopg.conninfo import conninfo_to_dict
 
 import awa_lib as awa
 
+# A read or a write of steps, and not the leader, which deletes old ones.
 BLOCKED = """
     SELECT 1 FROM pg_stat_activity
-    WHERE cardinality(pg_blocking_pids(pid)) > 0 AND query LIKE '%%awa.job_steps%%'"""
+    WHERE cardinality(pg_blocking_pids(pid)) > 0
+      AND (query LIKE '%%AS seconds_left%%' OR query LIKE '%%INSERT INTO awa.job_steps%%')"""
 NOTED = """
     CREATE TABLE public.noted (durability text);
     CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -241,3 +243,104 @@ async def test_an_attempt_that_lost_its_job_calls_one_more_function_at_most(
     assert isinstance(errors[0], awa.StaleAttempt)
     assert stopped == [True]
     assert kept(rows, job.id) == {"a": "theirs"}
+
+
+async def test_a_cancelled_attempt_does_not_wait_for_its_steps(
+    aclient: awa.AsyncClient, rows: Rows, database_url: str
+) -> None:
+    """A blocking handler cannot be interrupted while it waits for the database."""
+    errors: list[BaseException] = []
+
+    @aclient.task(Noop)
+    def handler(job: awa.Job) -> None:
+        try:
+            job.step_sync("a", lambda: None)
+        except BaseException as error:
+            errors.append(error)
+            raise
+
+    job = await aclient.insert(Noop())
+    with psycopg.connect(database_url) as other:
+        other.execute("LOCK TABLE awa.job_steps")
+        async with working(aclient):
+            await aeventually(lambda: rows.all(BLOCKED))
+            await aclient.cancel(job.id)
+            await aeventually(lambda: bool(errors))
+
+    assert isinstance(errors[0], awa.StaleAttempt)
+
+
+async def test_steps_that_begin_together_have_numbers_of_their_own(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    async def return_at_once(n: int) -> int:
+        return n
+
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None:
+        await asyncio.gather(*(job.step("n", return_at_once, n, key=n) for n in range(3)))
+
+    job = await aclient.insert(Noop())
+    async with working(aclient):
+        assert (await ended(rows, job.id))["state"] == "completed"
+
+    found = rows.all("SELECT number FROM awa.job_steps ORDER BY number")
+    assert [row["number"] for row in found] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("when", ["read", "write"])
+async def test_a_passing_trouble_of_the_database_costs_no_attempt(
+    aclient: awa.AsyncClient, rows: Rows, database_url: str, when: str
+) -> None:
+    begun, locked = asyncio.Event(), asyncio.Event()
+
+    async def call() -> None:
+        begun.set()
+        await locked.wait()
+
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None:
+        await job.step("a", call)
+
+    with psycopg.connect(database_url) as other:
+        if when == "read":
+            other.execute("LOCK TABLE awa.job_steps")
+            locked.set()
+        job = await aclient.insert(Noop())
+        async with working(aclient):
+            if when == "write":
+                await begun.wait()
+                other.execute("LOCK TABLE awa.job_steps")
+                locked.set()
+            await aeventually(lambda: rows.all(BLOCKED))
+            await aeventually(lambda: not rows.all(BLOCKED))  # it was refused, and rests
+            other.rollback()
+            row = await ended(rows, job.id)
+
+    assert (row["state"], row["attempt"], row["errors"] or []) == ("completed", 1, [])
+
+
+async def test_a_locked_job_holds_up_no_step_of_another(
+    aclient: awa.AsyncClient, rows: Rows, database_url: str
+) -> None:
+    begun, locked = asyncio.Event(), asyncio.Event()
+
+    async def call() -> None:
+        begun.set()
+        await locked.wait()
+
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None:
+        await job.step("a", call)
+
+    first = await aclient.insert(Noop())
+    async with working(aclient):
+        await begun.wait()
+        with psycopg.connect(database_url) as other:
+            other.execute("SELECT FROM awa.jobs_hot WHERE id = %s FOR UPDATE", [first.id])
+            locked.set()
+            await aeventually(lambda: rows.all(BLOCKED))
+            second = await aclient.insert(Noop())
+            assert (await ended(rows, second.id))["state"] == "completed"
+            assert rows.job(first.id)["state"] == "running"
+        assert (await ended(rows, first.id))["state"] == "completed"
