@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from awa_lib._sql import Op, Rows, sql
 from awa_lib.db.connect import Purpose, connect
 from awa_lib.db.drive import run
 from awa_lib.db.translate import translate
-from awa_lib.errors import ValidationError
+from awa_lib.errors import AwaError, ValidationError
 from awa_lib.schema.migrate import apply
 from awa_lib.testing._paths import make
 
@@ -48,8 +47,6 @@ _VARIABLE: Final = "AWA_TEST_DATABASE_URL"
 _TESTS: Final = Purpose("awa tests", checked=False)
 # STRATEGY file_copy, the only way of older servers: cheaper than the WAL of a small template.
 _STRATEGIES_SINCE: Final = 150000
-# SET file_copy_method.  A file system of a Mac may refuse it.
-_CLONES_SINCE: Final = 180000
 # Databases of finished tests that wait for their drop.
 _KEPT: Final = 2
 
@@ -62,6 +59,7 @@ class Postgres:
     url_of: Callable[[str], str]
     admin: psycopg.Connection[Any]
     left: list[str] = field(default_factory=list)
+    in_kernel: bool = False
 
     def ask(self, statement: Statement) -> Rows:
         """Run one statement."""
@@ -89,14 +87,20 @@ class Postgres:
             clone = sql.testing("clone_files")
         else:
             clone = sql.testing("clone_database")
-        self.execute(clone.query.text, name=name, template=template)
+        try:
+            self.execute(clone.query.text, name=name, template=template)
+        except AwaError:
+            if not self.in_kernel:
+                raise
+            self.in_kernel = False
+            self.ask(sql.testing("copy_by_the_server"))
+            self.execute(clone.query.text, name=name, template=template)
         self.left.append(name)
         yield self.url_of(name)
 
     def copy_in_the_kernel(self) -> None:
         """Let the kernel copy the files of databases, where it can: that takes half the time."""
-        if sys.platform == "linux" and self.admin.info.server_version >= _CLONES_SINCE:
-            self.ask(sql.testing("copy_in_the_kernel"))
+        self.in_kernel = len(self.ask(sql.testing("copy_in_the_kernel"))) > 0
 
     def template(self) -> str:
         """Return the name of the migrated template, which is built once per run."""

@@ -69,8 +69,16 @@ CREATE DATABASE {name} TEMPLATE {template}
 CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy
 
 -- name: copy_in_the_kernel
--- Copy files by copy_file_range instead of reading and writing them.  From PostgreSQL 18 on.
-SET file_copy_method = clone
+-- Copy files by copy_file_range instead of reading and writing them, where the server can.
+SELECT set_config('file_copy_method', 'clone', false)
+FROM pg_settings
+WHERE name = 'file_copy_method' AND 'clone' = ANY (enumvals)
+
+-- name: copy_by_the_server
+-- Read and write files again: a file system may refuse the other way.
+SELECT set_config('file_copy_method', 'copy', false)
+FROM pg_settings
+WHERE name = 'file_copy_method'
 
 -- name: rename_database
 -- Give the template its name when it is complete.
