@@ -40,7 +40,8 @@ class TaskResults:
         own; between two pages no connection is held.  Waits for nothing.
 
         Raises ValidationError for a wrong argument; the iterator raises WorkflowNotFound,
-        ValidationError for what is no group, or for a result that does not fit the type.
+        ResultExpired when one of the results has expired, ValidationError for what is no group, or
+        for a result that does not fit the type.
         """
         return self._results(GroupResults(workflow_id, name, into))
 

@@ -17,14 +17,14 @@ WHERE job_id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND session = pg_backen
 DELETE FROM awa.job_waits WHERE expires_at < now()
 
 -- name: states
--- States of these jobs; deleted jobs are left out.  A task of a workflow that waits for others has
--- the id of its job before it is one, and counts as scheduled.  No lock; both primary keys, and index
--- awa_workflow_nodes_job.
+-- States of these jobs; deleted jobs are left out.  No lock; both primary keys.
 SELECT id, state::text AS state, attempt,
        CASE WHEN state <> 'completed' THEN errors[cardinality(errors)] ->> 'error' END AS error
 FROM awa.jobs
 WHERE id = ANY(:ids::bigint[])
-UNION ALL
-SELECT job_id, 'scheduled', 0, NULL
-FROM awa.workflow_nodes
-WHERE job_id = ANY(:ids::bigint[]) AND state = 'waiting'
+
+-- name: tasks
+-- Those of these ids that belong to a task of a workflow that has not ended.  Index
+-- awa_workflow_nodes_job.
+SELECT job_id FROM awa.workflow_nodes
+WHERE job_id = ANY(:ids::bigint[]) AND state IN ('waiting', 'started')
