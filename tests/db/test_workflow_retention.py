@@ -77,7 +77,7 @@ def test_an_old_workflow_is_deleted_in_batches(conn, producer, look, monkeypatch
     look(f"{ended} WHERE id = %s", "2 hours", old.id)
     look(f"{ended} WHERE id = %s", "1 min", young.id)
     run(conn, workflows.note_ends([(old.id, 1)]))
-    monkeypatch.setattr(workflows, "_ROWS_PER_STATEMENT", 2)
+    monkeypatch.setattr(workflows, "ROWS_PER_STATEMENT", 2)
     left = [rows_of(look, old)]
     while run(conn, workflows.forget_workflow(HOUR)):
         left.append(rows_of(look, old))
