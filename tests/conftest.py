@@ -20,9 +20,12 @@ for _name in list(os.environ):
 settings.register_profile("awa", deadline=None)
 settings.load_profile("awa")
 
-# A shell makes commands in the background ignore Ctrl-C, and their children would inherit that.
+# A shell makes commands in the background ignore Ctrl-C, and nohup a closed terminal, and their
+# children would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 pytest_plugins = [
     "fix_db",

@@ -135,7 +135,7 @@ def test_nobody_waits_for_a_lock(database_url, add) -> None:
         blocker.execute("LOCK TABLE awa.jobs_hot")
         began = time.monotonic()
         assert completed(database_url, "awa", "queue", "show", "e") == []
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 6
 
 
 def test_an_answer_is_offered_again_at_once_and_then_anew(database_url, add) -> None:

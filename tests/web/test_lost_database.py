@@ -36,7 +36,8 @@ async def test_a_database_that_comes_back_is_used_again(database_url) -> None:
         with psycopg.connect(database_url.replace(name, "postgres"), autocommit=True) as admin:
             admin.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false')
             admin.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+                "SELECT pg_terminate_backend(pid, 10_000) FROM pg_stat_activity WHERE datname = %s",
+                [name],
             )
             began = time.monotonic()
             away = await client.get("/api/stats")
