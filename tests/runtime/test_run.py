@@ -162,20 +162,25 @@ async def test_a_claim_that_is_answered_after_the_wait_for_it_starts_no_job(
         began.set()
 
     rows.conn.execute(
-        "CREATE FUNCTION nap() RETURNS trigger LANGUAGE plpgsql"
-        " AS 'BEGIN PERFORM pg_sleep(1.3); RETURN NEW; END'"
+        "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql"
+        " AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN NEW; END'"
     )
     rows.conn.execute(
-        "CREATE TRIGGER nap BEFORE UPDATE ON awa.jobs_hot FOR EACH ROW"
-        " WHEN (OLD.state = 'available' AND NEW.state = 'running') EXECUTE FUNCTION nap()"
+        "CREATE TRIGGER hold BEFORE UPDATE ON awa.jobs_hot FOR EACH ROW"
+        " WHEN (OLD.state = 'available' AND NEW.state = 'running') EXECUTE FUNCTION hold()"
     )
+    rows.conn.execute("SELECT pg_advisory_lock(7)")
     await aclient.start([("default", 5)])
     job = await aclient.insert(Noop())
-    napping = "SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
-    await aeventually(lambda: rows.all(f"{napping} AND datname = current_database()"))
+    held = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    await aeventually(lambda: rows.all(held))
     stopping = asyncio.create_task(aclient.shutdown(5000))
+    # The wait is over after a second; it ends when the loop has time for it.
+    release = threading.Timer(1.3, rows.conn.execute, ["SELECT pg_advisory_unlock(7)"])
+    release.start()
     asyncio.get_running_loop().call_soon(time.sleep, 0.6)
     await stopping
+    release.join()
 
     assert not began.is_set()
     assert (rows.job(job.id)["state"], rows.job(job.id)["attempt"]) == ("available", 0)
