@@ -89,3 +89,33 @@ async def test_a_shutdown_does_not_wait_for_it(
 
     async with working(aclient):
         await aeventually(lambda: state(rows, flow) == "succeeded", timeout=15)
+
+
+async def test_one_that_is_refused_holds_up_no_other(aclient: awa.AsyncClient, rows: Rows) -> None:
+    """They end together, so they are moved on in one transaction, and then one by one."""
+    rows.conn.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql"
+        " AS 'BEGIN RAISE ''not this one''; END'"
+    )
+    rows.conn.execute(
+        "CREATE TRIGGER refuse BEFORE INSERT ON awa.jobs_hot FOR EACH ROW"
+        " WHEN (NEW.kind = 'refused') EXECUTE FUNCTION refuse()"
+    )
+
+    @aclient.task(dict, kind="k")
+    async def handler(job: awa.Job) -> None: ...
+
+    flows = []
+    for kind in ("k", "refused", "k"):
+        async with aclient.workflow("pair") as flow:
+            flow.add({}, kind=kind, after=flow.add({}, kind="k", name="first"))
+        flows.append(flow)
+    before, refused, behind = flows
+    async with working(aclient):
+        for flow in (before, behind):
+            await aeventually(lambda flow=flow: state(rows, flow) == "succeeded")
+        assert state(rows, refused) == "open"
+        rows.conn.execute("DROP TRIGGER refuse ON awa.jobs_hot")
+        rows.conn.execute("UPDATE awa.workflow_nodes SET kind = 'k' WHERE kind = 'refused'")
+        # The sweep tries it again.
+        await aeventually(lambda: state(rows, refused) == "succeeded", timeout=20)
