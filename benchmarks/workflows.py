@@ -12,6 +12,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import psycopg
 
@@ -23,7 +24,7 @@ from benchmarks.watch import Meter
 
 AWA = PEERS["awa"]
 LAYERS, PARENTS = 20, 3
-CHAIN_PART = 10  # a chain has a tenth of the tasks: it waits for two commits at each
+CHAIN_PART = 10  # a chain has a tenth of the tasks: each waits for the one before
 SMALL = 5  # tasks of a small workflow
 PAIRS = 200
 OPEN = "SELECT count(*) FROM awa.workflows WHERE state = 'open'"
@@ -124,6 +125,31 @@ def shape(url: str, name: str, tasks: int) -> dict:
     }  # fmt: skip
 
 
+def plain_chain(url: str, tasks: int) -> dict:
+    """Run jobs of a plain queue one after another: each end enqueues the next."""
+    jobs = tasks // CHAIN_PART
+    peer = replace(AWA, environment={"BENCH_CHAIN": "1"})
+    with (
+        psycopg.connect(url, autocommit=True) as conn,
+        Worker(peer, url, AWA.concurrency) as worker,
+        awa.Client(url) as client,
+    ):
+        meter = Meter(conn)
+        began = time.time()
+        client.insert({"n": jobs - 1}, kind="noop", queue="q")
+        while meter.count(AWA.done) < jobs:
+            if not worker.lives or time.time() > began + LONGEST:
+                raise RuntimeError(f"the chain has not ended:\n{worker.errors()[-2000:]}")
+            time.sleep(0.002 if worker.handled >= jobs else 0.02)
+        seconds = time.time() - began
+        told = worker.stop()
+        used = meter.used(jobs)
+    return {
+        "jobs": jobs, "jobs_per_second": round(jobs / seconds),
+        "worker_cpu_us": round(1e6 * told["cpu_seconds"] / jobs, 1), **used,
+    }  # fmt: skip
+
+
 def starts(url: str) -> dict:
     """Insert pairs of parents with a child, one after another, and measure when the child starts.
 
@@ -152,7 +178,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--reps", type=int, default=3)
     parser.add_argument(
-        "--only", default=",".join([*SHAPES, "starts"]), help="comma-separated names of shapes"
+        "--only", default=",".join([*SHAPES, "plain chain", "starts"]), help="comma-separated names of shapes"
     )
     chosen = parser.parse_args(words)
     names = ["plain", *chosen.only.split(",")]
@@ -167,6 +193,8 @@ def main(words: list[str]) -> int:
                     figures = drain(AWA, url, Sizes(drain_jobs=chosen.tasks))
                 elif name == "starts":
                     figures = starts(url)
+                elif name == "plain chain":
+                    figures = plain_chain(url, chosen.tasks)
                 else:
                     figures = shape(url, name, chosen.tasks)
                 found.append(figures)

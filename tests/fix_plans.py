@@ -100,7 +100,7 @@ IDS = list(range(50, 60))
 VALUES: dict[str, Any] = {
     "queue": "q", "kind": "a", "kinds": ["a", "b"], "limit": 10, "deadline_seconds": 300.0,
     "lease": 9, "passing": [], "keep": [], "only": ROWS + RUNNING + 5, "ids": IDS,
-    "leases": [7] * len(IDS), "known": [0] * 10, "progress": "[1,2,3,4,5,6,7,8,9,10]",
+    "leases": [7] * len(IDS), "flows": [0] * len(IDS), "known": [0] * 10, "progress": "[1,2,3,4,5,6,7,8,9,10]",
     "targets": ["failed", "retryable", "scheduled", "available", "cancelled"] * 2,
     "result_ids": IDS, "results": ["1"] * 10, "ttls": [60.0] * 10,
     "delays": [1.0] * 10, "attempts_back": [0] * 10, "errors": json.dumps([{"error": "x"}] * 10),

@@ -72,6 +72,8 @@ class OwnedJob(Protocol):
 
     @property
     def id(self) -> int: ...
+    @property
+    def workflow_id(self) -> int | None: ...
 
 
 class OwnedAttempt(Protocol):
@@ -280,13 +282,14 @@ def _write_progress_held(
 
 
 def finish_completed(attempts: Sequence[OwnedAttempt], *, skip_locked: bool = False) -> Op[Missed]:
-    """Complete attempts, and write their results."""
+    """Complete attempts, write their results, and note the ends of tasks of workflows."""
     if skip_locked:
         return (yield from _finish_completed_held(attempts))
-    pairs = _pairs(_leases(attempts))
-    if any(attempt.result is not None for attempt in attempts):
-        kept = values_of(attempts)
-        rows = yield sql.claims("finish_completed_with_results", **pairs, **kept)
+    pairs, flows = _pairs(_leases(attempts)), _flows(attempts)
+    if any(flows) or any(attempt.result is not None for attempt in attempts):
+        rows = yield sql.claims(
+            "finish_completed_with_extras", **pairs, flows=id_array(flows), **values_of(attempts)
+        )
     else:
         rows = yield sql.claims("finish_completed", **pairs)
     return Missed([row[0] for row in rows], [])
@@ -306,7 +309,7 @@ def finish_attempts(
     by: Mapping[str, str] = MappingProxyType({}),
     skip_locked: bool = False,
 ) -> Op[Missed]:
-    """End attempts that did not complete.
+    """End attempts that did not complete, and note the ends of tasks of workflows.
 
     Errors get their ``attempt`` and ``started`` from the row, ``at`` from the database's clock, the
     ``traceback`` of the attempt if it keeps one, and what ``by`` says of the worker.
@@ -316,6 +319,7 @@ def finish_attempts(
     rows = yield sql.claims(
         "finish_attempts",
         **_pairs(_leases([attempt for attempt, _ in ended])),
+        flows=id_array(_flows([attempt for attempt, _ in ended])),
         targets=[ending.target for _, ending in ended],
         delays=[ending.delay for _, ending in ended],
         attempts_back=[ending.attempt_back for _, ending in ended],
@@ -365,6 +369,11 @@ def held_of(leases: Sequence[tuple[int, int]], rows: Rows) -> tuple[set[int], Mi
 
 def _leases(attempts: Sequence[OwnedAttempt]) -> list[tuple[int, int]]:
     return [(attempt.job.id, attempt.lease) for attempt in attempts]
+
+
+def _flows(attempts: Sequence[OwnedAttempt]) -> list[int]:
+    """Return the workflow of each, or 0."""
+    return [attempt.job.workflow_id or 0 for attempt in attempts]
 
 
 def _pairs(leases: Sequence[tuple[int, int]]) -> dict[str, str]:

@@ -12,7 +12,6 @@ from awa_lib.errors import AwaError, DatabaseError, SchemaMismatch, UniqueConfli
 from awa_lib.logs import Logger
 from awa_lib.ops import claims
 from awa_lib.ops.inserts import insert_free
-from awa_lib.ops.workflows import note_ends
 from awa_lib.runtime import identity
 from awa_lib.runtime.context import Outcome
 
@@ -137,26 +136,19 @@ def finish_all(part: Iterable[End], *, skip_locked: bool) -> Op[Missed]:
 
 
 def _with_follow_ups(op: Op[Missed], attempts: Sequence[Attempt]) -> Op[Missed]:
-    """Enqueue the follow-ups of the ends that were written, in the same transaction.
-
-    An end of a workflow's task is noted there too.
-    """
-    flows = [(flow, one.job.id) for one in attempts if (flow := one.job.workflow_id) is not None]
-    if not flows and not any(attempt.follow_ups for attempt in attempts):
-        return op
-    return _follow(op, attempts, flows)
+    """Enqueue the follow-ups of the ends that were written, in the same transaction."""
+    if any(attempt.follow_ups for attempt in attempts):
+        return _follow(op, attempts)
+    return op
 
 
 @atomic
-def _follow(
-    op: Op[Missed], attempts: Sequence[Attempt], flows: Sequence[tuple[int, int]]
-) -> Op[Missed]:
+def _follow(op: Op[Missed], attempts: Sequence[Attempt]) -> Op[Missed]:
     missed = yield from op
     out = {*missed.stale, *missed.busy}
     new = [a.follow_ups for a in attempts if a.follow_ups is not None and a.job.id not in out]
     if new:
         yield from insert_free(NewJobs.merge(new))
-    yield from note_ends((flow, job_id) for flow, job_id in flows if job_id not in out)
     return missed
 
 

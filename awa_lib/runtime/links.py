@@ -48,7 +48,9 @@ _CLAIMS: Final = Bounds(
 _ENDS: Final = Bounds(lock_ms=250, statement_seconds=30, hot=True)
 # All waits of a process share this connection: a locked row must not hold up the other waits.
 _CALLBACKS: Final = Bounds(lock_ms=250, statement_seconds=10)
-_WORKFLOWS: Final = Bounds(lock_ms=1000, statement_seconds=60)
+_WORKFLOWS: Final = Bounds(
+    lock_ms=1000, statement_seconds=60, settings=(("synchronous_commit", "off"),)
+)
 # A look may read millions of dead index entries; nothing waits for it.
 _LOOKS: Final = Bounds(lock_ms=250, statement_seconds=60, settings=HOT_PLANS)
 _HEALTH: Final = Bounds(lock_ms=500, statement_seconds=2)

@@ -41,6 +41,12 @@ def observe(what: str) -> None:
         trace.set_tracer_provider(TracerProvider())
 
 
+def after(event: awa.Completed[Noop]) -> list[awa.NewJob]:
+    """Return the job behind this one, whose number is smaller by one."""
+    left = event.args.n
+    return [awa.NewJob(Noop(left - 1), queue="q")] if left else []
+
+
 class Driver:
     async def setup(self) -> None:
         await awa.migrate(roles.URL)
@@ -88,6 +94,8 @@ class Driver:
 
         for one in TYPES:
             client.task(one, queue="q")(blocking if roles.BLOCKS else noop)
+        if os.environ.get("BENCH_CHAIN"):
+            client.follow_up("noop", awa.Completed)(after)
         ready()
         await client.start([(name, concurrency) for name in NAMES], **OPTIONS)
         await asyncio.Event().wait()

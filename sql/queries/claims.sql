@@ -399,8 +399,9 @@ WITH done AS (
 )
 SELECT i.id FROM unnest(:ids::bigint[]) AS i(id) EXCEPT SELECT id FROM done
 
--- name: finish_completed_with_results
--- The same, and the results of some of them, which the attempts that were stale do not write.
+-- name: finish_completed_with_extras
+-- The same, with the results of some of them, and notes of the ends of tasks of workflows (flows has
+-- 0 for other jobs); attempts that were stale write neither.
 -- An earlier result of a job is replaced.  An array instead of a join, which is a nested loop in a
 -- worker's session and would read the values again for each job (seen: 10 s for 900 of 9 kB).
 WITH done AS (
@@ -409,7 +410,10 @@ WITH done AS (
     WHERE j.id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
       AND j.run_lease = (:leases::bigint[])[width_bucket(j.id, :ids::bigint[])]
       AND j.state BETWEEN 'running' AND 'running'
-    RETURNING j.id
+    RETURNING j.id, (:flows::bigint[])[width_bucket(j.id, :ids::bigint[])] AS flow
+), noted AS (
+    INSERT INTO awa.workflow_events (workflow_id, job_ids)
+    SELECT flow, array_agg(id) FROM done WHERE flow > 0 GROUP BY flow ORDER BY flow
 ), kept AS (
     INSERT INTO awa.job_results (job_id, value, size_bytes, expires_at, purge_at)
     SELECT r.id, r.value::jsonb, octet_length(r.value), e.expires_at, e.expires_at
@@ -429,6 +433,7 @@ SELECT i.id FROM unnest(:ids::bigint[]) AS i(id) EXCEPT SELECT id FROM done
 -- attempts_back is 1 where the attempt does not count.  waiting_external needs a callback: without
 -- it the job fails with the given error, or completes if its answer has already arrived.
 -- An attempt that ends by itself deletes its journal of callbacks.
+-- Ends of tasks of workflows are noted; flows has 0 for other jobs.
 WITH owned AS MATERIALIZED (
     SELECT j.id AS job_id, CASE
         WHEN given.target <> 'waiting_external' OR j.callback_id IS NOT NULL THEN given.target
@@ -521,6 +526,16 @@ WITH owned AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT (:targets::text[])[place] AS target, :errors::jsonb -> (place - 1) AS error
     ) AS given
+), noted AS (
+    INSERT INTO awa.workflow_events (workflow_id, job_ids)
+    SELECT flow, array_agg(job_id)
+    FROM owned
+    CROSS JOIN LATERAL (
+        SELECT (:flows::bigint[])[width_bucket(job_id, :ids::bigint[])] AS flow
+    ) AS given
+    WHERE flow > 0 AND target IN ('failed', 'cancelled', 'completed')
+    GROUP BY flow
+    ORDER BY flow
 ), notified AS MATERIALIZED (
     SELECT pg_notify('awa:' || queue, '')
     FROM (SELECT DISTINCT queue FROM returned WHERE octet_length(queue) <= 59) AS queues

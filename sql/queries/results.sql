@@ -1,5 +1,5 @@
 -- The results of jobs.  Workers write them in the statement that completes the job: see
--- finish_completed_with_results in claims.sql.
+-- finish_completed_with_extras in claims.sql.
 
 -- name: ends
 -- How these jobs have ended, with their results; ids of nothing are left out.  A result counts when

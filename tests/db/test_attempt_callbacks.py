@@ -146,7 +146,7 @@ def test_an_answer_to_a_job_that_its_worker_left_starts_an_attempt(conn, put) ->
     """The handler has returned WaitForCallback."""
     job_id = put(state="'running'", **OPEN)
     attempt = SimpleNamespace(
-        job=SimpleNamespace(id=job_id), lease=5, progress_text=None, trace=None
+        job=SimpleNamespace(id=job_id, workflow_id=None), lease=5, progress_text=None, trace=None
     )
     waits = SimpleNamespace(
         limit=None,

@@ -434,7 +434,7 @@ ERROR = SimpleNamespace(target="failed", error="no", terminal=True, error_type=N
 
 
 def attempt(job_id: int, lease: int = 7) -> Any:
-    job = SimpleNamespace(id=job_id)
+    job = SimpleNamespace(id=job_id, workflow_id=None)
     return SimpleNamespace(job=job, lease=lease, progress_text='{"p": 1}', result=None, trace=None)
 
 

@@ -30,7 +30,7 @@ CASES = [
     Case("claims", "heartbeat"),
     Case("claims", "write_progress"),
     Case("claims", "finish_completed"),
-    Case("claims", "finish_completed_with_results"),
+    Case("claims", "finish_completed_with_extras"),
     Case("claims", "finish_attempts"),
     Case("claims", "written_ends"),
     Case("results", "ends", {"ids": [50, *range(1_000_000, 1_000_010)]}),

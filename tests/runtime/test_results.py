@@ -237,10 +237,10 @@ async def test_many_large_results_are_read_once(database_url, put) -> None:
     jobs = [put(state="running", run_lease=7)["id"] for _ in range(300)]
     results = [json.dumps(["x" * 20_000])] * 300
     given = {
-        "ids": jobs, "leases": [7] * 300, "result_ids": jobs, "results": results,
+        "ids": jobs, "leases": [7] * 300, "flows": [0] * 300, "result_ids": jobs, "results": results,
         "ttls": [60.0] * 300,
     }  # fmt: skip
-    query = _sql.query("claims", "finish_completed_with_results")
+    query = _sql.query("claims", "finish_completed_with_extras")
     with psycopg.connect(database_url, options=as_options(HOT_PLANS)) as conn:
         with psycopg.RawCursor(conn) as cursor:
             cursor.execute(
