@@ -44,13 +44,15 @@ class Workflows:
         self._run(workflows.insert_workflow(flow, on_conflict=on_conflict))
 
     @contextmanager
-    def extend_workflow(self, workflow_id: int) -> Iterator[Workflow]:
+    def extend_workflow(self, workflow_id: int, *, key: str | None = None) -> Iterator[Workflow]:
         """Add tasks to an open workflow in a block, all or none.
 
-        Names in ``after`` may be those of its tasks.  Raises WorkflowNotFound, Conflict when it
-        has ended.
+        Names in ``after`` may be those of its tasks.  With ``key``, a workflow is extended once:
+        another block with the same key adds nothing, and ``flow.created`` is False.  A handler that
+        extends its own workflow needs one, because its next attempt extends again.
+        Raises WorkflowNotFound, Conflict when it has ended, ValidationError.
         """
-        flow = Workflow(str(workflow_id), kinds=self.kinds)
+        flow = Workflow(str(workflow_id), key=key, kinds=self.kinds)
         with closing(flow):
             yield flow
         self._run(workflows.extend_workflow(workflow_id, flow))
@@ -75,9 +77,11 @@ class AsyncWorkflows:
         await self._run(workflows.insert_workflow(flow, on_conflict=on_conflict))
 
     @asynccontextmanager
-    async def extend_workflow(self, workflow_id: int) -> AsyncIterator[Workflow]:
+    async def extend_workflow(
+        self, workflow_id: int, *, key: str | None = None
+    ) -> AsyncIterator[Workflow]:
         """Add tasks to an open workflow, see ``Client.extend_workflow``."""
-        flow = Workflow(str(workflow_id), kinds=self.kinds)
+        flow = Workflow(str(workflow_id), key=key, kinds=self.kinds)
         with closing(flow):
             yield flow
         await self._run(workflows.extend_workflow(workflow_id, flow))

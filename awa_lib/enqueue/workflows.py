@@ -52,7 +52,8 @@ class Workflow:
         self.id: int | None = None
         """Set when the workflow is inserted."""
         self.created: bool | None = None
-        """False when a workflow with this name and key was there already, and was kept."""
+        """False when nothing was inserted, because a workflow with this name and key, or an
+        extension with this key, was there already."""
         self.parts: list[Part] = []
         self.signals: dict[str, Signal] = {}
         self._closed = False
@@ -216,7 +217,11 @@ class Workflow:
                 self._empty[node.name] = self._empty.pop(name)
         again = {name for name in self.signals if name in signals}
         if taken := sorted((known & self._names.keys()) - again):
-            raise _taken(taken[0])
+            raise _taken(
+                taken[0],
+                "if an earlier attempt has added it, give the extension a key:"
+                " client.extend_workflow(job.workflow_id, key=...)",
+            )
         graph: dict[str, list[str]] = {}
         for part in self.parts:
             graph[part.node.name] = names = []
@@ -380,8 +385,9 @@ def _closed(workflow_id: int | None) -> Conflict:
     )
 
 
-def _taken(name: str) -> ValidationError:
+def _taken(name: str, hint: str | None = None) -> ValidationError:
     return ValidationError(
         f"the name {name!r} is used twice in the workflow",
         why="names tell its tasks, groups and signals apart",
+        hint=hint,
     )

@@ -52,10 +52,10 @@ def retry_workflow(
 def _retry_workflow(
     workflow_id: int, tasks: Sequence[str] | None, *, downstream: bool, dry_run: bool
 ) -> Op[list[str]]:
-    if not dry_run:
+    if dry_run:
+        yield from _check_there(workflow_id)
+    else:
         yield from lock_workflow(workflow_id)
-    elif not (yield sql.workflows("has_workflow", workflow=workflow_id)):
-        raise WorkflowNotFound(workflow_id)
     numbers = yield from _numbers_of(workflow_id, tasks)
     rows = yield sql.workflows(
         "retry_targets",
@@ -64,6 +64,9 @@ def _retry_workflow(
         numbers=ints(numbers),
         downstream=downstream,
     )
+    if dry_run:
+        # Without the lock retention may have begun meanwhile: then not all were there.
+        yield from _check_there(workflow_id)
     found = [_Target(*row) for row in rows]
     targets = [target for target in found if not target.is_live]
     if not targets:
@@ -82,6 +85,11 @@ def _retry_workflow(
         # What a very long cascade leaves is taken by a sweep.
         yield from resolve(workflow_id)
     return [target.label for target in targets]
+
+
+def _check_there(workflow_id: int) -> Op[None]:
+    if not (yield sql.workflows("has_workflow", workflow=workflow_id)):
+        raise WorkflowNotFound(workflow_id)
 
 
 class _Target(NamedTuple):
@@ -122,6 +130,8 @@ def _numbers_of(workflow_id: int, tasks: Sequence[str] | None) -> Op[list[int]]:
     if tasks is None:
         return []
     rows = yield sql.workflows("named_nodes", workflow=workflow_id)
+    if not rows:
+        raise WorkflowNotFound(workflow_id)
     known = {row[0]: row[1] for row in rows if row[2] != "signal"}
     groups = {row[0]: range(row[1] + 1, row[1] + 1 + row[3]) for row in rows if row[2] == "group"}
     numbers = []

@@ -32,6 +32,7 @@ __all__ = [
     "note_ends",
     "resolve",
     "resolve_free",
+    "resolve_left",
     "send_signal",
     "sweep",
 ]
@@ -46,11 +47,15 @@ _LEFT_WORKFLOWS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a sweep: tasks that were read, ends that were noted, where the next begins."""
+    """A page of a sweep: tasks that were read, ends that were noted, where the next begins.
+
+    ``left_after`` is the workflow behind which the next looks for notes that were left.
+    """
 
     read: int
     noted: int
     place: tuple[int, int]
+    left_after: int
 
 
 @atomic
@@ -83,9 +88,16 @@ def extend_workflow(workflow_id: int, flow: Workflow) -> Op[int]:
     """Add tasks to an open workflow and return its id.
 
     Locks the workflow until the commit.  Names in ``after`` may be those of tasks that are there.
+    When the workflow was extended with the key of ``flow`` before, nothing is added.
     Raises WorkflowNotFound, Conflict when the workflow has ended, ValidationError.
     """
     found = yield from lock_workflow(int64_of("workflow_id", workflow_id))
+    # Also when it has ended: a program repeats an extension of which it has got no answer.
+    if flow.key is not None and not (
+        yield sql.workflows("add_extension", workflow=workflow_id, key=flow.key)
+    ):
+        flow.id, flow.created = workflow_id, False
+        return workflow_id
     if found["state"] != "open" or found["is_cancelled"]:
         raise _over(workflow_id, found["state"])
     if (size := found["tasks"] + len(flow)) > LARGEST:
@@ -96,7 +108,7 @@ def extend_workflow(workflow_id: int, flow: Workflow) -> Op[int]:
     plan = Plan(flow, int(found["nodes"]) + 1, known)
     yield sql.workflows("add_nodes", workflow=workflow_id, nodes=plan.size)
     yield from _write(workflow_id, plan)
-    flow.id, flow.created = workflow_id, False
+    flow.id, flow.created = workflow_id, True
     return workflow_id
 
 
@@ -192,28 +204,46 @@ def resolve_free(workflow_ids: Sequence[int]) -> Op[dict[int, bool | None]]:
     return {int(row[0]): row[1] for row in rows}
 
 
-def sweep(place: tuple[int, int], left_seconds: float) -> Op[tuple[Page, list[int]]]:
+def resolve_left(workflow_id: int) -> Op[bool | None]:
+    """Do as ``resolve_free`` with one; of one that is gone delete what was noted of it."""
+    moved = yield from resolve_free([workflow_id])
+    if workflow_id not in moved:
+        yield sql.workflows("forget_events", workflow=workflow_id)
+    return moved.get(workflow_id)
+
+
+def sweep(
+    place: tuple[int, int], left_seconds: float, left_after: int = 0
+) -> Op[tuple[Page, list[int]]]:
     """Note the ends of a page of tasks that nobody has noted; return the page and what is left.
 
-    That are workflows with notes of this page, or older than ``left_seconds``.  Takes no lock.
+    That are workflows behind ``left_after`` with notes of this page, or older than
+    ``left_seconds``, at most a hundred.  Takes no lock.
     """
     workflow, number = place
     rows = yield sql.workflows("unseen_ends", workflow=workflow, number=number, limit=_SWEPT_TASKS)
     read, noted, last, at = rows[0]
-    page = Page(read, noted, (last, at) if read == _SWEPT_TASKS else BEGIN)
-    left = yield sql.workflows(
-        "left_events", seconds=0.0 if noted else left_seconds, limit=_LEFT_WORKFLOWS
+    rows = yield sql.workflows(
+        "left_events",
+        after=left_after,
+        seconds=0.0 if noted else left_seconds,
+        limit=_LEFT_WORKFLOWS,
     )
-    return page, [int(row[0]) for row in left]
+    left = [int(row[0]) for row in rows]
+    # A hundred that cannot be moved on do not hide those behind them.
+    more = left[-1] if len(left) == _LEFT_WORKFLOWS else 0
+    return Page(read, noted, (last, at) if read == _SWEPT_TASKS else BEGIN, more), left
 
 
 @atomic
 def forget_workflow(seconds: float) -> Op[bool]:
-    """Delete a batch of what is left of the workflow that ended first, longer ago than this.
+    """Delete a batch of the workflow that ended first, longer ago than this.
 
-    Return True when there may be more.  Jobs have a retention of their own.
+    Return True when there may be more.  The first batch deletes the row, by which everything else
+    is found: to others a workflow is whole or gone.  Whoever calls this next goes on with what is
+    left.  Jobs have a retention of their own.
     """
-    rows = yield sql.workflows("old_workflow", seconds=seconds)
+    rows = yield sql.workflows("forget_workflow", seconds=seconds)
     if not rows:
         return False
     workflow = rows[0][0]
@@ -221,7 +251,7 @@ def forget_workflow(seconds: float) -> Op[bool]:
         gone = yield sql.workflows(block, workflow=workflow, limit=ROWS_PER_STATEMENT)
         if gone.scalar() == ROWS_PER_STATEMENT:
             return True
-    yield sql.workflows("forget_workflow", workflow=workflow)
+    yield sql.workflows("forgotten", workflow=workflow)
     return True
 
 

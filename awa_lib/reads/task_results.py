@@ -131,6 +131,8 @@ def _task_result(workflow_id: int, name: str) -> Op[Any]:
                 hint=f"send it: awa workflow signal {workflow_id} {shlex.quote(name)}",
             )
         found = yield sql.workflows("signal_payload", workflow=workflow_id, number=node.number)
+        if not found:
+            raise WorkflowNotFound(workflow_id)
         return as_data(found.scalar())
     if node.type == "group":
         return (yield from _list(workflow_id, name))

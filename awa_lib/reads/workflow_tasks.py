@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from awa_lib._sql import sql
-from awa_lib.errors import ValidationError
+from awa_lib.errors import ValidationError, WorkflowNotFound
 from awa_lib.filters import checked_limit
 from awa_lib.reads.workflows import (
     WorkflowEdge,
@@ -163,9 +163,10 @@ def list_workflow_tasks(
             until=last,
             limit=limit,
         )
-    if not rows:
-        yield from get_workflow(workflow_id)
-    return (yield from _tasks(workflow_id, _nodes(rows)))
+    found = yield from _tasks(workflow_id, _nodes(rows))
+    # Retention deletes the row first: what was read before it was there is whole.
+    yield from get_workflow(workflow_id)
+    return found
 
 
 def workflow_details(workflow_id: int, *, limit: int = 200) -> Op[WorkflowDetails]:
@@ -269,6 +270,8 @@ def _tasks(workflow_id: int, nodes: Sequence[_Node]) -> Op[list[WorkflowTask]]:
     missing |= {n.group_number for n in nodes if n.group_number is not None}
     if missing := missing - known.keys():
         rows = yield sql.read_workflows("nodes", workflow=workflow_id, numbers=_ints(missing))
+        if len(rows) < len(missing):
+            raise WorkflowNotFound(workflow_id)
         known |= {node.number: node for node in _nodes(rows)}
     deciding = {n.number: _deciding(n, known) for n in nodes}
     begun = [n.job_id for n in deciding.values() if n.state != "waiting" and n.job_id is not None]

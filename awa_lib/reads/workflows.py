@@ -127,12 +127,11 @@ def workflow_edges(
     if not isinstance(after, tuple) or len(after) != 2:  # noqa: PLR2004 - parent and child
         raise ValidationError(f"after must be two numbers, got {after!r}")
     parent, child = (number_of("after", number, 0, INT32_MAX) for number in after)
-    edges = yield from first_edges(
-        workflow_id, after=(parent, child), until=INT32_MAX, limit=checked_limit(limit)
+    return (
+        yield from first_edges(
+            workflow_id, after=(parent, child), until=INT32_MAX, limit=checked_limit(limit)
+        )
     )
-    if not edges:
-        yield from get_workflow(workflow_id)
-    return edges
 
 
 def first_edges(
@@ -145,6 +144,8 @@ def first_edges(
     rows = yield sql.read_workflows(
         "edges", workflow=workflow_id, parent=after[0], child=after[1], until=until, limit=limit
     )
+    if not rows:
+        yield from get_workflow(workflow_id)
     return rows.into(WorkflowEdge)
 
 

@@ -143,16 +143,19 @@ class Sweep:
         self._link = link
         self._leads = leads
         self._place = ops.BEGIN
+        self._left_after = 0
         self.duty = Duty("workflow sweep", self._round, seconds=_SWEEP_SECONDS)
 
     async def _round(self) -> float | None:
         """Read a page of the tasks of open workflows; return the pause until the next."""
-        (found, left), seconds = await self._link.run(timed(ops.sweep(self._place, _LEFT_SECONDS)))
-        self._place = found.place
+        look = ops.sweep(self._place, _LEFT_SECONDS, self._left_after)
+        (found, left), seconds = await self._link.run(timed(look))
+        self._place, self._left_after = found.place, found.left_after
         failed: AwaError | None = None
         for workflow in left:
             try:
-                await _move_free_on(self._link, workflow)
+                while await self._link.run(ops.resolve_left(workflow)):
+                    pass
             except Unavailable:
                 raise
             except AwaError as error:
@@ -166,10 +169,3 @@ class Sweep:
         elif not found.read:
             rest = max(rest, _IDLE_SWEEP_SECONDS)
         return pause_after(seconds, rest) or rest
-
-
-async def _move_free_on(link: Link, workflow: int) -> None:
-    """Move a workflow on, unless another transaction has locked it."""
-    more: bool | None = True
-    while more:
-        more = (await link.run(ops.resolve_free([workflow]))).get(workflow)

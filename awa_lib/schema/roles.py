@@ -39,6 +39,7 @@ _WRITTEN: Final = (
     "cron_settings",
     "dead_letters",
     "failures",
+    "forgotten_workflows",
     "job_ends",
     "job_kind_catalog",
     "job_kind_descriptors",
@@ -58,6 +59,7 @@ _WRITTEN: Final = (
     "worker_processes",
     "workflow_edges",
     "workflow_events",
+    "workflow_extensions",
     "workflow_nodes",
     "workflows",
 )

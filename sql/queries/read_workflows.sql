@@ -166,6 +166,8 @@ WITH RECURSIVE page AS (
                FROM awa.workflow_nodes
                WHERE workflow_id = :workflow::bigint AND number = :child::int
            ), :child::int) AS last
+    -- Retention deletes the row first.
+    WHERE EXISTS (SELECT FROM awa.workflows WHERE id = :workflow::bigint)
     UNION ALL
     SELECT page.place + 1, e.parent, coalesce(g.number, e.child), coalesce(g.last, e.child)
     FROM page

@@ -99,6 +99,8 @@ SELECT name, number, type, parents_open + parents_succeeded + parents_failed + p
     AS members
 FROM awa.workflow_nodes
 WHERE workflow_id = :workflow::bigint AND name IS NOT NULL
+  -- Retention deletes the row first.
+  AND EXISTS (SELECT FROM awa.workflows WHERE id = :workflow::bigint)
 
 -- name: named_node
 -- The node with this name; of a group with the number of its members, which is that of its parents.
@@ -107,6 +109,8 @@ SELECT type, number, state, job_id,
        parents_open + parents_succeeded + parents_failed + parents_skipped AS members
 FROM awa.workflow_nodes
 WHERE workflow_id = :workflow::bigint AND name = :name::text
+  -- Retention deletes the row first.
+  AND EXISTS (SELECT FROM awa.workflows WHERE id = :workflow::bigint)
 
 -- name: signal_payload
 -- What was sent with a signal.  Primary key.
@@ -142,6 +146,13 @@ ORDER BY number
 -- name: add_nodes
 -- Count new nodes.  Primary key.
 UPDATE awa.workflows SET nodes = nodes + :nodes::int WHERE id = :workflow::bigint
+
+-- name: add_extension
+-- Note the key of an extension, unless it is there.  Whoever calls it has locked the workflow.
+INSERT INTO awa.workflow_extensions (workflow_id, key)
+VALUES (:workflow::bigint, :key::text)
+ON CONFLICT DO NOTHING
+RETURNING key
 
 -- name: note_ends
 -- Note that these jobs have ended, in the transaction of their ends.
@@ -198,9 +209,17 @@ WITH page AS MATERIALIZED (
                -- The process that has written the end is about to move the workflow on.
                ELSE p.state = 'started'
                    AND coalesce(hot.finalized_at < now() - interval '1 second', true) END
+), unnoted AS (
+    -- A workflow that cannot be moved on is not noted again and again.
+    SELECT workflow_id, job_id FROM differing
+    EXCEPT
+    SELECT e.workflow_id, j.job_id
+    FROM awa.workflow_events AS e
+    CROSS JOIN LATERAL unnest(e.job_ids) AS j (job_id)
+    WHERE e.workflow_id = ANY (ARRAY(SELECT workflow_id FROM differing))
 ), noted AS (
     INSERT INTO awa.workflow_events (workflow_id, job_ids)
-    SELECT workflow_id, array_agg(job_id) FROM differing GROUP BY workflow_id ORDER BY workflow_id
+    SELECT workflow_id, array_agg(job_id) FROM unnoted GROUP BY workflow_id ORDER BY workflow_id
 )
 SELECT count(*) AS read, (SELECT count(*) FROM differing) AS noted,
        (SELECT workflow_id FROM page ORDER BY workflow_id DESC, number DESC LIMIT 1) AS workflow_id,
@@ -208,9 +227,10 @@ SELECT count(*) AS read, (SELECT count(*) FROM differing) AS noted,
 FROM page
 
 -- name: left_events
--- Workflows with events that nobody has taken for a while.
+-- Workflows behind this one with events that nobody has taken for a while.  Index
+-- awa_workflow_events_workflow.
 SELECT DISTINCT workflow_id FROM awa.workflow_events
-WHERE at < now() - make_interval(secs => :seconds::float8)
+WHERE workflow_id > :after::bigint AND at < now() - make_interval(secs => :seconds::float8)
 ORDER BY workflow_id
 LIMIT :limit::int
 
@@ -328,13 +348,33 @@ WHERE workflow_id = :workflow::bigint AND type = 'task' AND state = 'started' AN
 ORDER BY number
 LIMIT :limit::int
 
--- name: old_workflow
--- The workflow that ended first, if that is long ago.  Index awa_workflows_finished.
-SELECT id FROM awa.workflows
-WHERE finished_at < now() - make_interval(secs => :seconds::float8)
-ORDER BY finished_at
-LIMIT 1
-FOR UPDATE SKIP LOCKED
+-- name: forget_workflow
+-- Choose the workflow to delete: one whose deletion has begun, or else the one that ended first, if
+-- that is long ago and it has no events.  The row goes first, so that from this commit on nobody
+-- finds a part of it; what it leaves is found by its id in awa.forgotten_workflows.  Locks that, and
+-- passes over what is locked.  Index awa_workflows_finished.
+WITH begun AS MATERIALIZED (
+    SELECT id FROM awa.forgotten_workflows
+    ORDER BY id
+    LIMIT 1
+    FOR UPDATE SKIP LOCKED
+), old AS MATERIALIZED (
+    SELECT id FROM awa.workflows AS w
+    WHERE finished_at < now() - make_interval(secs => :seconds::float8)
+      AND NOT EXISTS (SELECT FROM awa.workflow_events AS e WHERE e.workflow_id = w.id)
+      AND NOT EXISTS (SELECT FROM begun)
+    ORDER BY finished_at
+    LIMIT 1
+    FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM awa.workflows WHERE id = ANY (ARRAY(SELECT id FROM old))
+    RETURNING id
+), noted AS (
+    INSERT INTO awa.forgotten_workflows (id) SELECT id FROM gone
+)
+SELECT id FROM begun
+UNION ALL
+SELECT id FROM gone
 
 -- name: forget_edges
 -- Delete a batch of the edges of a workflow.  Primary key.
@@ -356,9 +396,16 @@ WITH gone AS (
 )
 SELECT count(*) FROM gone
 
--- name: forget_workflow
--- Delete the row of a workflow and its events.
-WITH events AS (
-    DELETE FROM awa.workflow_events WHERE workflow_id = :workflow::bigint
+-- name: forgotten
+-- Delete the keys of its extensions, and that its deletion has begun.  Primary keys.
+WITH keys AS (
+    DELETE FROM awa.workflow_extensions WHERE workflow_id = :workflow::bigint
 )
-DELETE FROM awa.workflows WHERE id = :workflow::bigint
+DELETE FROM awa.forgotten_workflows WHERE id = :workflow::bigint
+
+-- name: forget_events
+-- Delete the events of a workflow that is gone: those of a job that has outlived it.  Index
+-- awa_workflow_events_workflow.
+DELETE FROM awa.workflow_events
+WHERE workflow_id = :workflow::bigint
+  AND NOT EXISTS (SELECT FROM awa.workflows WHERE id = :workflow::bigint)

@@ -156,6 +156,52 @@ def test_a_new_child_of_an_old_parent_counts_for_itself(
     assert states(flow) == {"first": "succeeded", "second": "started", "third": "started"}
 
 
+def add_parts(client: Any, workflow_id: int, key: str | None, *names: str) -> awa.Workflow:
+    with client.extend_workflow(workflow_id, key=key) as more:
+        for name in names:
+            more.add({}, kind="k", name=name)
+        more.add_many([{}] * 2, kind="k", after=names)
+    return more
+
+
+def test_an_extension_with_a_key_is_made_once(producer: awa.Client, end, look, states) -> None:
+    with producer.workflow("grow") as flow:
+        first = flow.add({}, kind="k", name="first")
+    assert add_parts(producer, flow.id, "parts", "one", "two").created is True
+    before = look(EVERYTHING)
+    again = add_parts(producer, flow.id, "parts", "one", "three")
+
+    assert (again.id, again.created) == (flow.id, False)
+    assert look(EVERYTHING) == before
+    assert add_parts(producer, flow.id, "others", "four").created is True
+    assert list(states(flow)) == ["first", "one", "two", "four"]
+    with producer.workflow("another") as other:
+        other.add({}, kind="k", name="hold", signal="go")
+    assert add_parts(producer, other.id, "parts", "one").created is True
+    # A program that has got no answer repeats it when the workflow may have ended.
+    producer.cancel_workflow(flow.id)
+    assert add_parts(producer, flow.id, "parts", "one").created is False
+    with pytest.raises(awa.Conflict, match="was cancelled"):
+        add_parts(producer, flow.id, "too late", "five")
+    assert first.job_id is not None
+
+
+def test_an_extension_that_fails_may_use_its_key_again(producer: awa.Client, states) -> None:
+    with producer.workflow("grow") as flow:
+        flow.add({}, kind="k", name="first")
+    with pytest.raises(awa.ValidationError, match="'first' is used twice") as found:
+        add_parts(producer, flow.id, "parts", "first")
+    assert found.value.hint is not None
+    assert "give the extension a key" in found.value.hint
+    with pytest.raises(ZeroDivisionError), producer.transaction() as tx:
+        add_parts(tx, flow.id, "parts", "one")
+        raise ZeroDivisionError
+    with producer.transaction() as tx:
+        assert add_parts(tx, flow.id, "parts", "one").created is True
+        assert add_parts(tx, flow.id, "parts", "one").created is False
+    assert list(states(flow)) == ["first", "one"]
+
+
 def test_what_runs_always_is_not_cancelled(producer: awa.Client, end, look, states) -> None:
     with producer.workflow("clean") as flow:
         first = flow.add({}, kind="k", name="first")
