@@ -178,7 +178,9 @@ def main(words: list[str]) -> int:
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--reps", type=int, default=3)
     parser.add_argument(
-        "--only", default=",".join([*SHAPES, "plain chain", "starts"]), help="comma-separated names of shapes"
+        "--only",
+        default=",".join([*SHAPES, "plain chain", "starts"]),
+        help="comma-separated names of shapes",
     )
     chosen = parser.parse_args(words)
     names = ["plain", *chosen.only.split(",")]

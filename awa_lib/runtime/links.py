@@ -48,6 +48,7 @@ _CLAIMS: Final = Bounds(
 _ENDS: Final = Bounds(lock_ms=250, statement_seconds=30, hot=True)
 # All waits of a process share this connection: a locked row must not hold up the other waits.
 _CALLBACKS: Final = Bounds(lock_ms=250, statement_seconds=10)
+# A move that a server crash undoes is made again by a sweep: the notes that it took are back.
 _WORKFLOWS: Final = Bounds(
     lock_ms=1000, statement_seconds=60, settings=(("synchronous_commit", "off"),)
 )

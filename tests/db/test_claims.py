@@ -496,6 +496,33 @@ def test_only_the_attempt_that_runs_touches_its_job(conn, look, jobs, touch, cha
     assert missed == held == claims.Missed([lost], [])
 
 
+@pytest.mark.parametrize("skip_locked", [False, True])
+def test_ends_of_tasks_are_noted_with_them(conn, look, jobs, skip_locked) -> None:
+    """An end that is not written, an attempt that is followed by another, a plain job: no note."""
+    ids = jobs(8)
+    claim(conn, 8, lease=7)
+    one, two, plain, stale, failed, cancelled, again, other = (
+        attempt(job_id, 8 if at == 3 else 7) for at, job_id in enumerate(ids)
+    )
+    for task in (one, two, stale, failed, cancelled, again):
+        task.job.workflow_id = 5
+    other.job.workflow_id = 3
+    endings = {
+        name: SimpleNamespace(**{**vars(ERROR), "target": name})
+        for name in ("failed", "cancelled", "retryable")
+    }
+    run(conn, claims.finish_completed([one, two, plain, stale], skip_locked=skip_locked))
+    ended = zip((failed, cancelled, again, other), [*endings.values(), ERROR], strict=True)
+    run(conn, claims.finish_attempts(list(ended), skip_locked=skip_locked))
+
+    notes = look("SELECT workflow_id AS flow, job_ids FROM awa.workflow_events ORDER BY id")
+    assert notes == [
+        {"flow": 5, "job_ids": ids[:2]},
+        {"flow": 3, "job_ids": [ids[7]]},
+        {"flow": 5, "job_ids": ids[4:6]},
+    ]
+
+
 def test_written_ends_are_found_wherever_they_are(conn, look, jobs) -> None:
     ids = jobs(5)
     claim(conn, 9, lease=7)
