@@ -33,12 +33,9 @@ __all__ = [
 
 _MOST_NAMES: Final = 3
 _ENDED: Final = ("succeeded", "failed", "cancelled")
+_ENDED_ITSELF: Final = ("succeeded", "failed")
 # Why a task of a rule was skipped, whichever its parents are.
-_SKIPPED: Final = {
-    "any_failed": "nothing failed",
-    "any_succeeded": "nothing succeeded",
-    "all_failed": "not all failed",
-}
+_SKIPPED: Final = {"any_failed": "nothing failed", "any_succeeded": "nothing succeeded"}
 
 
 def state_of(task: WorkflowTask) -> str:
@@ -58,7 +55,7 @@ def job_words(task: WorkflowTask) -> str | None:
     return f"job {task.job_id}" + (f" {task.job_state}{attempt}" if task.state == "started" else "")
 
 
-def no_job_words(task: WorkflowTask, cause: str | None = None) -> str:
+def no_job_words(task: WorkflowTask) -> str:
     """Say why a task, which is no group, has no job to open."""
     name = clean(task.name)
     if task.type == "signal":
@@ -68,7 +65,7 @@ def no_job_words(task: WorkflowTask, cause: str | None = None) -> str:
     if task.state == "waiting":
         return f"{name} has not started: it {wait_words(task) or 'is about to'}."
     if task.state == "skipped":
-        because = f" because {cause}" if cause else ""
+        because = f" because {cause}" if (cause := cause_of(task)) else ""
         return f"{name} was skipped{because}, and has no job."
     if task.state == "cancelled":
         return f"{name} was cancelled: it had not started, or its job was deleted."
@@ -137,38 +134,32 @@ def some_names(names: Iterable[str]) -> str:
     return _joined(list(map(clean, found[:_MOST_NAMES])), max(len(found) - _MOST_NAMES, 0))
 
 
-def cause_of(task: WorkflowTask, parents: Sequence[WorkflowTask] = ()) -> str | None:
-    """Return why a task was skipped, as far as its parents are known: ``parts failed``."""
+def cause_of(task: WorkflowTask) -> str | None:
+    """Return why a task was skipped: ``merge failed``."""
     if task.state != "skipped":
         return None
-    if task.when in _SKIPPED:
-        return _SKIPPED[task.when]
-    for one in parents:
-        name = clean(one.name)
-        if one.members is not None and one.members.failed:
-            return f"a task of {name} failed"
-        if one.state in {"failed", "cancelled", "skipped"}:
-            return f"{name} failed" if one.state == "failed" else f"{name} was {one.state}"
-    return None
+    if (one := task.skipped_by) is None:
+        return _SKIPPED.get(task.when)
+    who = f"a task of {clean(one.name)}" if one.type == "group" else clean(one.name)
+    return f"{who} {one.state}" if one.state in _ENDED_ITSELF else f"{who} was {one.state}"
 
 
 def notes_of(
     task: WorkflowTask,
     *,
-    cause: str | None = None,
     others: Sequence[str] = (),
     moment_words: Callable[[datetime], str] = _by_clock,
 ) -> list[tuple[str, str]]:
     """Return what there is to say about a task beside its state and its job, each with its style.
 
-    ``cause`` says why it was skipped; ``others`` are the names of what it also waits for.
+    ``others`` are the names of what it also waits for.
     """
     notes = []
     if words := wait_words(task, moment_words):
         notes.append((words, "yellow"))
     if task.state in {"failed", "started"} and (error := first_line(task)):
         notes.append((error, "red"))
-    if cause is not None:
+    if (cause := cause_of(task)) is not None:
         notes.append((f"because {cause}", "dim"))
     if others:
         notes.append((f"also after {some_names(others)}", "dim"))
@@ -192,11 +183,6 @@ def note_style(task: WorkflowTask, notes: Iterable[tuple[str, str]]) -> str:
     return next((style for _, style in notes if style != "dim"), "")
 
 
-def _listed(task: WorkflowTask) -> list[tuple[str, str]]:
-    # The parents of a task of a list are not read.
-    return notes_of(task, cause=cause_of(task))
-
-
 WORKFLOW_TASKS: Final[tuple[Column[WorkflowTask], ...]] = (
     Column("number", "NUMBER", lambda one: one.number, right=True, wide=True),
     Column("name", "NAME", lambda one: one.name, width=12),
@@ -213,8 +199,8 @@ WORKFLOW_TASKS: Final[tuple[Column[WorkflowTask], ...]] = (
     Column(
         "note",
         "NOTE",
-        lambda one: note_of(one, _listed(one)),
+        lambda one: note_of(one, notes_of(one)),
         width=1,
-        style=lambda one: note_style(one, _listed(one)),
+        style=lambda one: note_style(one, notes_of(one)),
     ),
 )

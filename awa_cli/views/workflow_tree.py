@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from awa_cli.views.columns import Column
 from awa_cli.views.states import WORKFLOW_STYLES, state_sign
 from awa_cli.views.widths import cut
 from awa_cli.views.words import clean
 from awa_cli.views.workflow_tasks import (
-    cause_of,
     note_of,
     note_style,
     notes_of,
@@ -21,15 +20,11 @@ from awa_cli.views.workflow_tasks import (
 from awa_cli.views.workflows import can_cancel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from awa_lib.reads.workflow_tasks import WorkflowDetails, WorkflowTask
 
 __all__ = [
     "TREE",
-    "Cause",
     "Item",
-    "causes_of",
     "commands_of",
     "failed_of",
     "items_of",
@@ -39,8 +34,6 @@ __all__ = [
     "outline",
 ]
 
-Cause: TypeAlias = "Callable[[WorkflowTask], str | None]"
-"""Returns why a task was skipped, or None."""
 _LONGEST_NAME: Final = 40
 # A deeper branch is drawn from the right end of its lead.
 _LONGEST_LEAD: Final = 24
@@ -59,8 +52,6 @@ class Item:
     """The branches before it."""
     others: list[str]
     """The names of what it also waits for."""
-    cause: str | None = None
-    """Why it was skipped: ``parts failed``."""
 
 
 def items_of(details: WorkflowDetails) -> list[Item]:
@@ -87,8 +78,7 @@ def outline(details: WorkflowDetails) -> list[Item]:
     while left:
         number, lead, under = left.pop()
         others = [tasks[one].name for one in parents[number] if one != above.get(number)]
-        cause = cause_of(tasks[number], [tasks[one] for one in parents[number]])
-        items.append(Item(tasks[number], lead, others, cause))
+        items.append(Item(tasks[number], lead, others))
         children = below.get(number, [])
         left += [
             (
@@ -123,22 +113,6 @@ def layers_of(parents: dict[int, list[int]]) -> dict[int, int]:
     return layers
 
 
-def causes_of(details: WorkflowDetails) -> Cause:
-    """Return what says why a task of the workflow was skipped, as far as the graph is read.
-
-    A member of a group is skipped by what the group waits for.
-    """
-    tasks = {one.number: one for one in details.tasks}
-    groups = {one.name: one.number for one in details.tasks if one.members is not None}
-    parents = _parents_of(details)
-
-    def cause(task: WorkflowTask) -> str | None:
-        number = task.number if task.group is None else groups.get(task.group, 0)
-        return cause_of(task, [tasks[one] for one in parents.get(number, [])])
-
-    return cause
-
-
 def label_of(item: Item) -> str:
     """Return the branches, the sign of the state, and the name: ``│ └ ▶ merge``."""
     lead = item.lead
@@ -149,7 +123,7 @@ def label_of(item: Item) -> str:
 
 def notes_of_item(item: Item) -> list[tuple[str, str]]:
     """Return what else there is to say about a line, each with its style."""
-    return notes_of(item.task, cause=item.cause, others=item.others)
+    return notes_of(item.task, others=item.others)
 
 
 def failed_of(details: WorkflowDetails) -> list[WorkflowTask]:

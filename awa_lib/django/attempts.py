@@ -81,7 +81,9 @@ class TaskAttempt:
 
     def succeeded(self, value: object) -> bool:
         """Note a return value."""
-        if self._attempt.stop_reason in OVER:
+        reason, given_up = self._attempt.stop_reason, self._attempt.given_up
+        # What returns late, but before the worker has given it up, completes its job.
+        if reason in OVER and (reason != "deadline" or given_up):
             return self._stopped()
         self._set(_return_value=value)
         return self._end(TaskResultStatus.SUCCESSFUL)

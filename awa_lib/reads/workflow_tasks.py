@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TASK_STATES",
     "GroupMembers",
+    "SkipCause",
     "WorkflowDetails",
     "WorkflowTask",
     "WorkflowWait",
@@ -41,6 +42,8 @@ _MOST_WAITS: Final = 5
 _LEAST_EDGES: Final = 2_000
 _OPEN: Final = ("waiting", "started", "open")
 _MOST_FAILED: Final = 3
+# Rules by which a single parent decides that a task is skipped.
+_SKIPPED_BY_ONE: Final = ("all_succeeded", "all_failed")
 # Members that are read for the ends of groups: 100,000 took 110 ms on a busy server.
 _MOST_TIMED: Final = 20_000
 
@@ -71,6 +74,16 @@ class WorkflowWait:
     state: str | None = None
     """Of the task or group."""
     until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SkipCause:
+    """A task or group before a skipped one, whose end decided that."""
+
+    name: str
+    type: Literal["task", "group"]
+    state: str
+    """``failed``, ``cancelled``, ``skipped`` or ``succeeded``; of a group, of a task of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +130,10 @@ class WorkflowTask:
     """What it waits for: at most five, in the order of their numbers."""
     more_waits: int = 0
     """How many more tasks, groups and signals it waits for."""
+    skipped_by: SkipCause | None = None
+    """Why it was skipped: the first parent that failed, was cancelled or skipped, or, with
+    ``all_failed``, that did not fail.  None with ``any_failed`` and ``any_succeeded``, where none
+    of the parents did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,11 +296,13 @@ def _tasks(workflow_id: int, nodes: Sequence[_Node]) -> Op[list[WorkflowTask]]:
     jobs = {row[0]: _Job(*row[1:]) for row in read}
     ends = yield from _group_ends(workflow_id, nodes)
     waits = yield from _waits(workflow_id, [n for n in deciding.values() if n.state == "waiting"])
+    causes = yield from _causes(workflow_id, [n for n in deciding.values() if n.state == "skipped"])
     found = []
     for n in nodes:
         first = deciding[n.number]
         job = _job_of(n, jobs.get(first.job_id or 0, _NO_JOB), ends.get(n.number))
-        found.append(_task(n, known, first, job, waits.get(first.number, [])))
+        reasons = waits.get(first.number, []), causes.get(first.number)
+        found.append(_task(n, known, first, job, *reasons))
     return found
 
 
@@ -339,6 +358,19 @@ def _waits(workflow_id: int, nodes: Sequence[_Node]) -> Op[dict[int, list[Workfl
     return waits
 
 
+def _causes(workflow_id: int, nodes: Sequence[_Node]) -> Op[dict[int, SkipCause]]:
+    skipped = {n.number: n.rule for n in nodes if n.rule in _SKIPPED_BY_ONE}
+    if not skipped:
+        return {}
+    rows = yield sql.read_workflows(
+        "causes",
+        workflow=workflow_id,
+        children=_ints(skipped),
+        all_failed=_ints(number for number, rule in skipped.items() if rule == "all_failed"),
+    )
+    return {child: SkipCause(name, kind, state) for child, name, kind, state in rows}
+
+
 def _is_blocked(node: _Node) -> bool:
     """Return whether a parent must be retried before this can start."""
     return node.on_parent_failure == "wait" and node.parents_failed + node.parents_skipped > 0
@@ -350,7 +382,9 @@ def _task(
     deciding: _Node,
     job: _Job,
     waits: list[WorkflowWait],
+    cause: SkipCause | None,
 ) -> WorkflowTask:
+    state = _group_state(node, deciding) if node.type == "group" else node.state
     total = 0
     if deciding.state == "waiting" and deciding.type == "task":
         blocked = deciding.parents_failed + deciding.parents_skipped if _is_blocked(deciding) else 0
@@ -365,7 +399,7 @@ def _task(
         number=node.number,
         name=label(node.name if group is None else group.name, place),
         type=node.type,
-        state=_group_state(node, deciding) if node.type == "group" else node.state,
+        state=state,
         group=None if group is None else group.name,
         members=node.members if node.type == "group" else None,
         when=deciding.rule,
@@ -387,6 +421,7 @@ def _task(
         waits=waits,
         # A group that is open and has a failed member counts as both.
         more_waits=total - _MOST_WAITS if len(waits) == _MOST_WAITS else 0,
+        skipped_by=cause if state == "skipped" else None,
     )
 
 

@@ -152,6 +152,29 @@ FROM (
 WHERE place <= :most::int
 ORDER BY child, place
 
+-- name: causes
+-- Of each of these skipped tasks the first parent for which it was skipped: one that failed, was
+-- cancelled or skipped; of those in all_failed one that succeeded or was skipped.  The edges of a
+-- workflow are ordered by parent, so all of them are read.
+SELECT DISTINCT ON (e.child) e.child, p.name, p.type, p.state
+FROM (
+    SELECT parent, child FROM awa.workflow_edges
+    WHERE workflow_id = :workflow::bigint AND child = ANY (:children::int[])
+) AS e
+CROSS JOIN LATERAL (
+    SELECT name, type, CASE
+        WHEN type <> 'group' THEN state
+        WHEN e.child = ANY (:all_failed::int[]) AND parents_succeeded > 0 THEN 'succeeded'
+        WHEN parents_failed > 0 THEN 'failed'
+        WHEN parents_skipped > 0 THEN 'skipped' END AS state
+    FROM awa.workflow_nodes WHERE workflow_id = :workflow::bigint AND number = e.parent
+    LIMIT 1
+) AS p
+WHERE p.type <> 'signal'
+  AND CASE WHEN e.child = ANY (:all_failed::int[]) THEN p.state IN ('succeeded', 'skipped')
+      ELSE p.state IN ('failed', 'cancelled', 'skipped') END
+ORDER BY e.child, e.parent
+
 -- name: edges
 -- A page of the edges between the nodes of a graph, in order, behind one, from parents up to a
 -- number.  A group counts as one node: a page steps over the edges to its other members.  Each step

@@ -193,8 +193,11 @@ def test_what_was_skipped_says_why(cli, client, db) -> None:
         flow.add(Step("x"), name="c", after="a")
         flow.add(Step("x"), name="d", after=bad, when="all_succeeded")
         flow.add(Step("x"), name="e", after=bad, when="any_succeeded")
+        flow.add(Step("x"), name="f", after=[bad, parts], when="all_failed")
+        flow.add_many([Step("x")] * 2, name="g", after=["a", "b"])
     jobs = [one.job_id for one in client.list_workflow_tasks(flow.id, state="started")]
     end(db, client, "failed", jobs[0], jobs[1])
+    end(db, client, "completed", jobs[2])
     page = cli("workflow", "show", flow.id).out
     causes = {
         re.findall(r"[✗▶-] (\w+)", line)[0]: line.partition("because ")[2] for line in plain(page)
@@ -202,6 +205,21 @@ def test_what_was_skipped_says_why(cli, client, db) -> None:
     assert causes == {
         "bad": "", "a": "bad failed", "c": "a was skipped", "d": "bad failed",
         "e": "nothing succeeded  when any_succeeded", "parts": "", "b": "a task of parts failed",
+        "f": "a task of parts succeeded  also after bad  when all_failed",
+        "g": "a was skipped  also after a",
+    }  # fmt: skip
+    # The same in a list, where the parents are on no page, and of members.
+    listed = cli("workflow", "tasks", flow.id, "--state", "skipped").out
+    for name, cause in (
+        ("a", "bad failed"),
+        ("b", "a task of parts failed"),
+        (r"g\[1\]", "a was skipped"),
+    ):
+        assert re.search(rf"^ *{name} .*because {cause}$", listed, re.MULTILINE), listed
+    found = cli("workflow", "tasks", flow.id, "--state", "skipped", "-o", "json").data
+    assert {one["name"]: one["skipped_by"] and one["skipped_by"]["name"] for one in found} == {
+        "a": "bad", "b": "parts", "c": "a", "d": "bad", "e": None, "f": "parts", "g[0]": "a",
+        "g[1]": "a",
     }  # fmt: skip
 
 

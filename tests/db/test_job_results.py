@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 import awa_lib as awa
+from awa_lib._sql import Op, sql
 from awa_lib.db.drive import run
 from awa_lib.ops import results
 from awa_lib.reads.job_results import ended_result, kept_result
@@ -188,3 +189,44 @@ def test_reads_of_one_result(completed, database_url, put) -> None:
         with pytest.raises(awa.Conflict, match=f"job {waiting} has no result yet") as early:
             run(conn, ended_result(waiting))
     assert early.value.hint == f"wait for it: awa job wait {waiting} --result"
+
+
+def test_a_result_is_that_of_a_completed_job_or_of_one_that_is_gone(
+    completed, put, look, database_url
+) -> None:
+    """A job that runs again, and one that has then failed, still has that of its first run."""
+    error = [psycopg.types.json.Jsonb({"error": "disk full", "type": "builtins.OSError"})]
+    again, waiting = put(errors=error)["id"], put(state="retryable", errors=error)["id"]
+    failed, dead = (put(state="failed", errors=error)["id"] for _ in range(2))
+    whole, late = completed("1", errors=error), completed("2", ttl="-1 s")
+    gone = dead + 100
+    for job_id in (again, waiting, failed, dead, gone):
+        keep(look, job_id, '"old"', "1 day")
+    with awa.Client(database_url) as client:
+        client.move_failed_to_dlq(dead)
+
+    def ends() -> Op[Any]:
+        rows = yield sql.results("ends", ids=[again, waiting, failed, dead, whole, late, gone])
+        return {row[0]: tuple(row[3:7]) for row in rows}, len(rows)
+
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        found, count = run(conn, ends())
+        for live in (again, waiting):
+            with pytest.raises(awa.Conflict, match="has no result yet"):
+                run(conn, ended_result(live))
+        for one in (failed, dead):
+            with pytest.raises(awa.JobFailed, match=r"failed: builtins\.OSError"):
+                run(conn, ended_result(one))
+        assert [run(conn, ended_result(one)).value for one in (whole, gone)] == [1, "old"]
+
+    unsuccessful = ("disk full", "builtins.OSError", None)
+    assert found == {
+        again: ("available", *unsuccessful),
+        waiting: ("retryable", *unsuccessful),
+        failed: ("failed", *unsuccessful),
+        dead: ("failed", *unsuccessful),
+        whole: ("completed", None, None, "1"),
+        late: ("completed", None, None, None),
+        gone: (None, None, None, '"old"'),
+    }
+    assert count == len(found)

@@ -8,11 +8,19 @@ from typing import Any
 
 import pytest
 
-from awa_cli.views.workflow_tasks import can_retry, no_job_words, note_of, notes_of, state_of
-from awa_cli.views.workflow_tree import causes_of, commands_of
+from awa_cli.views.workflow_tasks import (
+    can_retry,
+    cause_of,
+    no_job_words,
+    note_of,
+    notes_of,
+    state_of,
+)
+from awa_cli.views.workflow_tree import commands_of
 from awa_cli.views.workflows import can_cancel, state_words
 from awa_lib.reads.workflow_tasks import (
     GroupMembers,
+    SkipCause,
     WorkflowDetails,
     WorkflowTask,
     WorkflowWait,
@@ -50,7 +58,7 @@ def details(*tasks: WorkflowTask, edges: Any = (), **given: Any) -> WorkflowDeta
     [
         ({}, "merge has not started: it is about to."),
         ({"waits": [WorkflowWait("signal", "go")]}, "merge has not started: it waits for signal go."),
-        ({"state": "skipped"}, "merge was skipped because a failed, and has no job."),
+        ({"state": "skipped", "skipped_by": SkipCause("a", "task", "failed")}, "merge was skipped because a failed, and has no job."),
         ({"state": "cancelled"}, "merge was cancelled: it had not started, or its job was deleted."),
         ({"state": "succeeded"}, "The job of merge was deleted."),
         ({"type": "signal"}, "merge is a signal that was not sent."),
@@ -58,30 +66,33 @@ def details(*tasks: WorkflowTask, edges: Any = (), **given: Any) -> WorkflowDeta
     ids=["ready", "waits", "skipped", "cancelled", "deleted", "signal"],
 )  # fmt: skip
 def test_a_task_without_a_job_says_why(given, words) -> None:
-    cause = "a failed" if given.get("state") == "skipped" else None
-    assert no_job_words(task(**given), cause) == words
+    assert no_job_words(task(**given)) == words
 
 
-def test_the_first_cause_of_a_skip_is_said_of_members_too() -> None:
-    nobody = GroupMembers(2, 0, 0, 0, 2)
-    parent = task("a", number=1, state="failed")
-    group = task("parts", number=2, type="group", state="skipped", members=nobody)
-    member = task("parts[1]", number=4, state="skipped", group="parts")
-    elsewhere = task("x[0]", number=9, state="skipped", group="x")
-    cause = causes_of(details(parent, group, edges=[(1, 2)]))
-
-    assert [cause(one) for one in (parent, group, member, elsewhere)] == [
-        None, "a failed", "a failed", None
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("when", "by", "words"),
+    [
+        ("all_succeeded", SkipCause("a", "task", "failed"), "a failed"),
+        ("all_succeeded", SkipCause("a", "task", "cancelled"), "a was cancelled"),
+        ("all_succeeded", SkipCause("parts", "group", "failed"), "a task of parts failed"),
+        ("all_failed", SkipCause("a", "task", "succeeded"), "a succeeded"),
+        ("all_failed", SkipCause("parts", "group", "skipped"), "a task of parts was skipped"),
+        ("any_failed", None, "nothing failed"),
+        ("all_succeeded", None, None),
+    ],
+)
+def test_why_a_task_was_skipped(when, by, words) -> None:
+    assert cause_of(task(state="skipped", when=when, skipped_by=by)) == words
+    assert cause_of(task(state="succeeded", when=when, skipped_by=by)) is None
 
 
 def test_a_moment_is_said_in_the_words_of_the_surface() -> None:
     one = task(waits=[WorkflowWait("time", until=NOON)], when="all_done")
 
-    notes = notes_of(one, cause="b failed", others=["x", "y"], moment_words=lambda _: "noon")
+    notes = notes_of(one, others=["x", "y"], moment_words=lambda _: "noon")
 
     assert note_of(one, notes, between=", ") == (
-        "waits until noon, because b failed, also after x and y, when all_done"
+        "waits until noon, also after x and y, when all_done"
     )
 
 

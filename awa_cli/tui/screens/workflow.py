@@ -17,6 +17,7 @@ from awa_cli.views.widths import cut
 from awa_cli.views.words import age, clean, span
 from awa_cli.views.workflow_tasks import (
     can_retry,
+    cause_of,
     first_line,
     job_words,
     members_of,
@@ -189,7 +190,7 @@ class WorkflowPage(DetailPage[Item]):
         elif (page_id := job_page_of(task)) is not None:
             self.app.enter(page_id, task.job_id)
         else:
-            self.app.notify(no_job_words(task, row.cause), markup=False)
+            self.app.notify(no_job_words(task), markup=False)
 
     def _show_tasks(self, text: str) -> None:
         self.app.enter("tasks", self.workflow, filter=text)
@@ -282,7 +283,7 @@ def _about(item: Item) -> Content:
             ("job", (job_words(task) or "").removeprefix("job ") or None),
             ("kind", None if task.kind is None else f"{task.kind} in queue {task.queue}"),
             ("waits", None if waits is None else waits.removeprefix("waits ")),
-            ("because", item.cause),
+            ("because", cause_of(task)),
             ("after", f"also {some_names(item.others)}" if item.others else None),
             ("when", ", ".join(conditions) or None),
             ("began", age(task.started_at)),

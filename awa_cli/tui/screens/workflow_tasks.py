@@ -12,7 +12,7 @@ from awa_cli.filters.text import add_word
 from awa_cli.tui.changes import workflows as changes
 from awa_cli.tui.screens.filtered_page import FilteredPage
 from awa_cli.tui.screens.workflow import job_page_of
-from awa_cli.views.workflow_tasks import WORKFLOW_TASKS, can_retry, cause_of, no_job_words
+from awa_cli.views.workflow_tasks import WORKFLOW_TASKS, can_retry, no_job_words
 from awa_lib.reads.names import group_names
 from awa_lib.reads.workflow_tasks import WorkflowTask, list_workflow_tasks
 from awa_lib.reads.workflows import WorkflowOverview, get_workflow
@@ -125,7 +125,7 @@ class TasksPage(FilteredPage[WorkflowTask]):
         elif (page_id := job_page_of(row)) is not None:
             self.app.enter(page_id, row.job_id)
         else:
-            self.app.notify(no_job_words(row, cause_of(row)), markup=False)
+            self.app.notify(no_job_words(row), markup=False)
 
     def action_failed(self) -> None:
         """Show the failed tasks, of the same group."""

@@ -15,7 +15,6 @@ from awa_cli.web.pages.render import at
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from awa_cli.views.workflow_tree import Cause
     from awa_lib.reads.workflow_tasks import WorkflowDetails, WorkflowTask
 
 __all__ = ["MOST_NODES", "Node", "drawn_part", "graph_data", "layers", "note", "path_of"]
@@ -60,16 +59,16 @@ def drawn_part(details: WorkflowDetails) -> WorkflowDetails:
     )
 
 
-def graph_data(details: WorkflowDetails, cause: Cause) -> dict[str, Any]:
-    """Return the nodes and edges for the script; ``cause`` says why a task was skipped."""
+def graph_data(details: WorkflowDetails) -> dict[str, Any]:
+    """Return the nodes and edges for the script."""
     workflow_id = details.workflow.id
     return {
-        "nodes": [asdict(_node(workflow_id, task, cause)) for task in details.tasks],
+        "nodes": [asdict(_node(workflow_id, task)) for task in details.tasks],
         "edges": [[edge.parent, edge.child] for edge in details.edges],
     }
 
 
-def layers(details: WorkflowDetails, cause: Cause) -> list[list[Node]]:
+def layers(details: WorkflowDetails) -> list[list[Node]]:
     """Return the nodes by the length of the longest path to them."""
     parents: dict[int, list[int]] = {task.number: [] for task in details.tasks}
     for edge in details.edges:
@@ -77,7 +76,7 @@ def layers(details: WorkflowDetails, cause: Cause) -> list[list[Node]]:
     place = layers_of(parents)
     found: list[list[Node]] = [[] for _ in range(max(place.values(), default=-1) + 1)]
     for task in details.tasks:
-        found[place[task.number]].append(_node(details.workflow.id, task, cause))
+        found[place[task.number]].append(_node(details.workflow.id, task))
     return found
 
 
@@ -90,9 +89,9 @@ def path_of(workflow_id: int, task: WorkflowTask) -> str | None:
     return at("dlq" if task.job_state == "dead" else "jobs", task.job_id)
 
 
-def note(task: WorkflowTask, cause: Cause) -> str:
+def note(task: WorkflowTask) -> str:
     """Return the note of a task in the table, in the words of the command."""
-    found = notes_of(task, cause=cause(task), moment_words=lambda at: f"{_utc(at)}, {age(at)}")
+    found = notes_of(task, moment_words=lambda at: f"{_utc(at)}, {age(at)}")
     return note_of(task, found, between=", ")
 
 
@@ -101,7 +100,7 @@ def _utc(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _node(workflow_id: int, task: WorkflowTask, cause: Cause) -> Node:
+def _node(workflow_id: int, task: WorkflowTask) -> Node:
     members = task.members
     total = members.total if members else 0
     ended = total - members.open if members else 0
@@ -111,7 +110,7 @@ def _node(workflow_id: int, task: WorkflowTask, cause: Cause) -> Node:
         type=task.type,
         state=task.state,
         words=_words(task),
-        more=", ".join(text for text, _ in notes_of(task, cause=cause(task), moment_words=_utc)),
+        more=", ".join(text for text, _ in notes_of(task, moment_words=_utc)),
         to=path_of(workflow_id, task),
         done=ended / total if total else 1.0,
         bad=members.failed / total if members and total else 0.0,

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from awa_cli.views.graphs import dot, mermaid
 from awa_cli.views.workflow_tasks import WORKFLOW_TASKS, can_retry, first_line
-from awa_cli.views.workflow_tree import causes_of, commands_of, failed_of
+from awa_cli.views.workflow_tree import commands_of, failed_of
 from awa_cli.views.workflows import (
     called,
     can_cancel,
@@ -46,7 +46,6 @@ from awa_lib.validation import INT64_MAX
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from awa_cli.views.workflow_tree import Cause
     from awa_lib._sql import Op
     from awa_lib.reads.workflows import WorkflowOverview
 
@@ -82,7 +81,7 @@ async def show(request: Request) -> Response:
     path = at("workflows", workflow_id)
     listing = list_query(request, path, _PARAMETERS)
     details, tasks = await read(request, _read(workflow_id, listing))
-    one, drawn, cause = details.workflow, drawn_part(details), causes_of(details)
+    one, drawn = details.workflow, drawn_part(details)
     command = f"awa workflow show {one.id}" + (" --watch" if one.state == "open" else "")
     return await render(
         request,
@@ -99,9 +98,9 @@ async def show(request: Request) -> Response:
         done=done_of(one),
         left=left_of(one),
         facts=[fact for fact in facts_of(one) if fact[0] in _FACTS],
-        graph=graph_data(drawn, cause),
+        graph=graph_data(drawn),
         # For browsers without scripts, which ask for no update.
-        layers=[] if "HX-Request" in request.headers else layers(drawn, cause),
+        layers=[] if "HX-Request" in request.headers else layers(drawn),
         more=drawn.more,
         failed=[
             (task, path_of(workflow_id, task), first_line(task)) for task in failed_of(details)
@@ -111,7 +110,7 @@ async def show(request: Request) -> Response:
         chips=_chips(one, listing),
         command=command,
         commands=[command, *commands_of(details)],
-        **_tasks(details, listing, tasks, cause),
+        **_tasks(details, listing, tasks),
     )
 
 
@@ -131,7 +130,7 @@ def _signals(details: WorkflowDetails) -> list[WorkflowTask]:
 
 
 def _tasks(
-    details: WorkflowDetails, listing: ListQuery, found: list[WorkflowTask], cause: Cause
+    details: WorkflowDetails, listing: ListQuery, found: list[WorkflowTask]
 ) -> dict[str, Any]:
     """Return what the table of tasks needs."""
     workflow_id, rows = details.workflow.id, found[:LIMIT]
@@ -139,7 +138,7 @@ def _tasks(
     # They have a section of their own; it has not all signals of a large workflow.
     shown = {task.number for task in _signals(details)}
     return {
-        "columns": (*_COLUMNS, replace(_NOTE, get=lambda task: note(task, cause))),
+        "columns": (*_COLUMNS, replace(_NOTE, get=note)),
         "tasks": [task for task in rows if task.number not in shown],
         "first": listing.link() if listing.values.get("after") else None,
         "later": later,

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from asgiref.sync import sync_to_async
 from django.db import connection
+from django.dispatch import receiver
 
-from app.api import task
+from app.api import task, task_finished
 from app.models import Note
 from awa_lib.errors import TerminalError
+from awa_lib.logs import current_job
 
 
 @task
@@ -139,3 +141,52 @@ def hold(context, place):
 async def ahold(context, place):
     Path(place, "begun").touch()
     await asyncio.sleep(600)
+
+
+@task(takes_context=True)
+async def begin(context, place):
+    """Run for ever when it runs first."""
+    begun = Path(place, "begun")
+    if not begun.exists():
+        begun.touch()
+        await asyncio.sleep(600)
+    return context.attempt
+
+
+@task
+async def nap():
+    await current_job().sleep("night", 0.2)
+    return "up"
+
+
+@task
+def oversleep(seconds):
+    time.sleep(seconds)
+    return "late"
+
+
+@task(takes_context=True)
+async def aoversleep(context, most):
+    """Take too long in the first attempts."""
+    if context.attempt <= most:
+        await asyncio.sleep(600)
+    return context.attempt
+
+
+@task
+def heed(place):
+    """Return when the job is cancelled, as if nothing were."""
+    Path(place, "heeds").touch()
+    while not current_job().is_cancelled():
+        time.sleep(0.05)
+    return "done"
+
+
+if "TOLD" in os.environ:
+
+    @receiver(task_finished)
+    def tell(sender, task_result, **_):
+        """Write what the signal of the end says."""
+        names = [one.exception_class_path for one in task_result.errors]
+        with open(os.environ["TOLD"], "a") as told:
+            told.write(" ".join([task_result.id, str(task_result.status), *names]) + "\n")

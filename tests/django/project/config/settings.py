@@ -37,6 +37,11 @@ TASKS: dict[str, dict[str, Any]] = {
         "BACKEND": "awa_lib.django.AwaBackend",
         "OPTIONS": {"database": "second", "concurrency": 2},
     },
+    "hasty": {
+        "BACKEND": "awa_lib.django.AwaBackend",
+        "QUEUES": ["hasty"],
+        "OPTIONS": {"max_attempts": 1, "deadline_seconds": 1},
+    },
     "anywhere": {"BACKEND": "awa_lib.django.AwaBackend", "QUEUES": []},
 }
 try:
