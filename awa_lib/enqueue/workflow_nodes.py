@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LARGEST",
+    "PATIENT",
     "After",
     "Group",
     "Node",
@@ -30,6 +31,8 @@ When: TypeAlias = Literal[
     "all_succeeded", "all_done", "any_failed", "any_succeeded", "all_failed", "always"
 ]
 OnParentFailure: TypeAlias = Literal["skip", "wait"]
+PATIENT: Final = frozenset({"all_succeeded", "all_done", "always"})
+"""The rules by which a task without open parents still waits for its signals."""
 
 
 @dataclass(eq=False)
@@ -61,8 +64,7 @@ class Signal(Node):
 After: TypeAlias = "Node | str | Iterable[Node | str] | None"
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """What one call of ``add`` or ``add_many`` adds."""
 
     node: Task | Group
