@@ -35,7 +35,7 @@ PATIENT: Final = frozenset({"all_succeeded", "all_done", "always"})
 """The rules by which a task without open parents still waits for its signals."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Node:
     """A node of a workflow.  ``number`` is its number in the workflow, once it is inserted."""
 
@@ -43,14 +43,14 @@ class Node:
     number: int | None = field(default=None, init=False)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Task(Node):
     """A task: one job.  ``job_id`` is the id of its job, once the workflow is inserted."""
 
     job_id: int | None = field(default=None, init=False)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Group(Node):
     """Tasks that are awaited together.  ``job_ids`` are their jobs, in order, once inserted."""
 
@@ -59,6 +59,8 @@ class Group(Node):
 
 class Signal(Node):
     """A signal: succeeds when it is sent."""
+
+    __slots__ = ()
 
 
 After: TypeAlias = "Node | str | Iterable[Node | str] | None"

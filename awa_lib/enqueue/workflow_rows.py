@@ -47,7 +47,7 @@ class Plan:
             for part in flow.parts
             if isinstance(part.node, Group) and not part.jobs.args
         }
-        self.edges = 0
+        self._count = 0
         # Of a parent and the first task of a part; a part with a number of tasks other than one
         # is in _members.
         self._pairs: list[int] = []
@@ -76,8 +76,8 @@ class Plan:
             child, tasks = child + 1, len(part.jobs.args)
             if tasks:  # else the number is that of the next part
                 self._members[child] = tasks
-        self.edges += len(parents) * tasks
-        if self.edges > _MOST_EDGES:
+        self._count += len(parents) * tasks
+        if self._count > _MOST_EDGES:
             raise _too_many_edges(part.node.name)
         signals = len(parents & self._signals) if self._signals else 0
         over = len(parents & self._over) if self._over else 0
@@ -94,34 +94,40 @@ class Plan:
             if not wait[0] and not (signals and part.when in PATIENT):
                 self.decided = False
 
+    def parts(self) -> Iterator[tuple[Part, tuple[int, int]]]:
+        """Return the parts, and for how many parents and signals the tasks of each wait."""
+        return zip(self.flow.parts, self._waits, strict=True)
+
+    def new_signals(self) -> list[str]:
+        """Return the names of the signals that the workflow does not have yet."""
+        signals = self.flow.signals.values()
+        return [s.name for s in signals if s.number is not None and s.number >= self.first]
+
     def rows(self) -> Iterator[Row]:
         """Return the rows of all nodes, in the order of their numbers."""
         nothing = (0, 0)
-        for part, wait in zip(self.flow.parts, self._waits, strict=True):
+        for part, wait in self.parts():
             node, jobs = part.node, part.jobs
             waits = wait if self.decided else nothing
             group: int | None = None
             name: str | None = node.name
             if isinstance(node, Group):
-                yield Row(
-                    "group", node.name, waits=(len(jobs.args), 0) if self.decided else nothing
-                )
+                yield Row("group", name, waits=(len(jobs.args), 0) if self.decided else nothing)
                 group, name = node.number, None
             each = jobs.own or repeat(jobs.options)
             for args, kind, options in zip(jobs.args, jobs.kinds, each, strict=False):
                 yield Row("task", name, node, group, part, kind, args, options, waits)
-        for signal in self.flow.signals.values():
-            assert signal.number is not None
-            if signal.number >= self.first:
-                yield Row("signal", signal.name)
+        for signal in self.new_signals():
+            yield Row("signal", signal)
 
     def edge_arrays(self) -> Iterator[tuple[str, str]]:
         """Return parents and children, in order, as arrays that fit a statement."""
-        edges = self._edges()
+        edges = self.edges()
         while batch := list(islice(edges, ROWS_PER_STATEMENT)):
             yield ints(parent for parent, _ in batch), ints(child for _, child in batch)
 
-    def _edges(self) -> Iterator[tuple[int, int]]:
+    def edges(self) -> Iterator[tuple[int, int]]:
+        """Return the parent and the child of each edge, in order."""
         for pair in self._pairs:
             parent, first = pair >> _CHILD_BITS, pair & _CHILD
             for child in range(first, first + self._members.get(first, 1)):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
-from graphlib import CycleError, TopologicalSorter
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.enqueue.kinds import UNDECLARED, Kinds
 from awa_lib.enqueue.middleware import through_middleware
 from awa_lib.enqueue.new_jobs import NewJobs, check, check_one
+from awa_lib.enqueue.workflow_checks import check_order, check_rules, unknown_parent
 from awa_lib.enqueue.workflow_nodes import (
     LARGEST,
     PATIENT,
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Workflow"]
 
-_RULES: Final = get_args(When)
-_ON_PARENT_FAILURES: Final = get_args(OnParentFailure)
 # Options of other inserts, and what takes their place here.
 _INSTEAD: Final = (("run_at", "not_before"), ("delay", "wait"))
 
@@ -106,13 +104,15 @@ class Workflow:
         """
         jobs = self._check([args], options)
         node = Task(self._name(name, jobs.kinds[0]))
-        read = self._parents(result_of, "result_of")
-        for parent in read:
-            self._check_result(parent)
+        parents = self._parents(after)
+        if result_of is not None:
+            for parent in (read := self._parents(result_of, "result_of")):
+                self._check_result(parent)
+            parents += read
         self._add(
             node,
             jobs,
-            after=[*self._parents(after), *read],
+            parents,
             when=when,
             on_parent_failure=on_parent_failure,
             signal=signal,
@@ -147,7 +147,7 @@ class Workflow:
         self._add(
             node,
             new,
-            after=after,
+            self._parents(after),
             when=when,
             on_parent_failure=on_parent_failure,
             signal=signal,
@@ -234,11 +234,7 @@ class Workflow:
 
     def unknown(self, known: Container[str]) -> tuple[str, str] | None:
         """Return a task and the name that it waits for, which is not in the workflow."""
-        for part in self.parts:
-            for parent in part.parents:
-                if isinstance(parent, str) and parent not in self._names and parent not in known:
-                    return part.node.name, parent
-        return None
+        return unknown_parent(self.parts, self._names, known)
 
     def check(self, known: Iterable[str] = (), signals: Container[str] = ()) -> None:
         """Raise ValidationError if nothing was added, for an unknown or used name, or for a cycle.
@@ -260,39 +256,7 @@ class Workflow:
                 name,
                 [*self._names, *known],
             )
-        if self._looks_ahead():
-            self._check_cycles()
-
-    def _looks_ahead(self) -> bool:
-        """Return whether a task waits for one that was added later, which a name can stand for.
-
-        Without it no cycle is possible, and the look for one takes a quarter of the insert.
-        """
-        seen = set(self.signals)
-        for part in self.parts:
-            for parent in part.parents:
-                if isinstance(parent, str) and parent in self._names and parent not in seen:
-                    return True
-            seen.add(part.node.name)
-        return False
-
-    def _check_cycles(self) -> None:
-        graph = {
-            part.node.name: [
-                name
-                for parent in part.parents
-                if (name := parent if isinstance(parent, str) else parent.name) in self._names
-            ]
-            for part in self.parts
-        }
-        try:
-            TopologicalSorter(graph).prepare()
-        except CycleError as error:
-            path = " -> ".join(error.args[1])
-            raise ValidationError(
-                f"the tasks of workflow {self.name!r} wait for each other: {path}",
-                why="none of them could ever start",
-            ) from None
+        check_order(self.name, self.parts, self._names)
 
     def _check(self, jobs: Sequence[Any], options: InsertOptions) -> NewJobs:
         if self._closed:
@@ -344,32 +308,15 @@ class Workflow:
         self,
         node: Task | Group,
         jobs: NewJobs,
+        parents: list[Node | str],
         *,
-        after: After,
         when: When,
         on_parent_failure: OnParentFailure,
         signal: str | Iterable[str] | None,
         not_before: datetime | str | None,
         wait: float | str | timedelta | None,
     ) -> None:
-        for field_name, value, of in (
-            ("when", when, _RULES),
-            ("on_parent_failure", on_parent_failure, _ON_PARENT_FAILURES),
-        ):
-            if value not in of:
-                raise unknown_word(
-                    f"{field_name} must be one of {', '.join(of)}, got {value!r}", value, of
-                )
-        if on_parent_failure == "wait" and when != "all_succeeded":
-            raise ValidationError(
-                f"on_parent_failure='wait' and when={when!r} were both given",
-                why="only a task that needs the success of its parents can wait for their retry",
-            )
-        parents = self._parents(after)
-        if when in ("any_failed", "any_succeeded", "all_failed") and not parents:
-            raise ValidationError(
-                f"when={when!r} needs after=", why="without parents it is never true"
-            )
+        check_rules(when, on_parent_failure, parents)
         if signal is not None:
             parents += self._signals(signal)
         before = None if not_before is None else moment_of(not_before, "not_before")
@@ -407,15 +354,17 @@ class Workflow:
     def _parents(self, after: After, field: str = "after") -> list[Node | str]:
         if after is None:
             return []
-        given = [after] if isinstance(after, (Node, str)) else list(_items(after, field))
+        if isinstance(after, (Node, str)):
+            given = [after]
+        elif isinstance(after, Iterable):
+            given = list(after)
+        else:
+            raise _no_parent(field, after)
         for parent in given:
             if isinstance(parent, str):
                 continue
             if not isinstance(parent, Node):
-                raise ValidationError(
-                    f"{field} must be what add or add_many returned, or a name,"
-                    f" got {type(parent).__name__}"
-                )
+                raise _no_parent(field, parent)
             if self._names.get(parent.name) is not parent:
                 raise ValidationError(f"task {parent.name!r} belongs to another workflow")
         return given
@@ -427,11 +376,9 @@ class Workflow:
         return number
 
 
-def _items(after: Iterable[Node | str], field: str) -> Iterable[Node | str]:
-    if isinstance(after, Iterable):
-        return after
-    raise ValidationError(
-        f"{field} must be what add or add_many returned, or a name, got {type(after).__name__}"
+def _no_parent(field: str, value: object) -> ValidationError:
+    return ValidationError(
+        f"{field} must be what add or add_many returned, or a name, got {type(value).__name__}"
     )
 
 

@@ -10,6 +10,7 @@ from awa_lib._json import dumps
 from awa_lib._sql import atomic, sql
 from awa_lib.codec import pgtext
 from awa_lib.codec.encode import to_json
+from awa_lib.enqueue.workflow_copy import PlanText
 from awa_lib.enqueue.workflow_nodes import LARGEST, Group, Task
 from awa_lib.enqueue.workflow_rows import ROWS_PER_STATEMENT, Plan, batches, columns, ints
 from awa_lib.errors import Conflict, ValidationError, WorkflowNotFound
@@ -42,6 +43,8 @@ OnTaken = Literal["raise", "keep"]
 
 BEGIN: Final = (0, 0)
 """Where a sweep begins: a workflow and a node."""
+# For this many nodes or fewer the extra round trips of COPY cost more than they save.
+_COPIED_FROM: Final = 1000
 _SWEPT_TASKS: Final = 1000
 _LEFT_WORKFLOWS: Final = 100
 
@@ -272,6 +275,26 @@ def lock_workflow(workflow_id: int) -> Op[dict[str, Any]]:
 
 def _write(workflow_id: int, plan: Plan) -> Op[None]:
     """Insert the nodes and edges, start what can start, and tell the nodes their jobs."""
+    if plan.decided and plan.size > _COPIED_FROM:
+        yield from _copy(workflow_id, plan)
+    else:
+        yield from _insert(workflow_id, plan)
+    metrics.inserted(chain.from_iterable(part.jobs.kinds_and_queues() for part in plan.flow.parts))
+
+
+def _copy(workflow_id: int, plan: Plan) -> Op[None]:
+    reserved = yield sql.jobs("reserve_ids", count=plan.waiting + plan.started)
+    if not reserved:
+        raise _other_engine()
+    text = PlanText(plan, workflow_id, *reserved[0])
+    yield sql.workflows.copy("copy_nodes", text.nodes())
+    yield sql.workflows.copy("copy_edges", text.edges())
+    for block, scheduled in (("copy_started", False), ("copy_scheduled", True)):
+        if plan.started and text.starts(scheduled=scheduled):
+            yield sql.workflows.copy(block, text.jobs(scheduled=scheduled))
+
+
+def _insert(workflow_id: int, plan: Plan) -> Op[None]:
     number = plan.first
     for batch in batches(plan.rows()):
         ids = yield sql.workflows(
@@ -297,7 +320,6 @@ def _write(workflow_id: int, plan: Plan) -> Op[None]:
         yield sql.workflows(
             "resolve_fresh", workflow=workflow_id, first=plan.first, parents=ints(plan.older)
         )
-    metrics.inserted(chain.from_iterable(part.jobs.kinds_and_queues() for part in plan.flow.parts))
 
 
 def _other_engine() -> Conflict:

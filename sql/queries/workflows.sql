@@ -100,6 +100,31 @@ WITH input AS MATERIALIZED (
 )
 SELECT array_agg(job_id ORDER BY ord) AS job_ids FROM input HAVING count(*) > 0
 
+-- name: copy_nodes
+-- Insert nodes of which the rows say everything, with reserved ids of their jobs.
+COPY awa.workflow_nodes (
+    workflow_id, number, type, name, group_number, state, rule, on_parent_failure, parents_open,
+    signals_open, not_before, wait_seconds, job_id, kind, args, queue, priority, max_attempts,
+    metadata, tags
+)
+FROM STDIN
+
+-- name: copy_edges
+-- Insert edges from parents to children, in order.
+COPY awa.workflow_edges (workflow_id, parent, child)
+FROM STDIN
+
+-- name: copy_started
+-- Insert the jobs of tasks that start and may run now, with reserved ids.  Fires the notify trigger
+-- once.
+COPY awa.jobs_hot (id, run_at, kind, args, queue, priority, max_attempts, metadata, tags)
+FROM STDIN
+
+-- name: copy_scheduled
+-- Insert the jobs of tasks that start later, with reserved ids.
+COPY awa.scheduled_jobs (id, run_at, kind, args, queue, priority, max_attempts, metadata, tags)
+FROM STDIN
+
 -- name: insert_edges
 -- Insert edges from parents to children.
 INSERT INTO awa.workflow_edges (workflow_id, parent, child)
@@ -233,7 +258,8 @@ VALUES (:workflow::bigint, :name::text, :payload::jsonb)
 -- name: unseen_ends
 -- Note ends that nobody has noted: those by workers of awa 0.5, operators, rescues and deletions;
 -- and jobs that were retried.  Reads the tasks of open workflows from a place on, and returns the
--- last place; each page is a range of the primary key.
+-- last place; each page is a range of the primary key.  Workflows in which nothing has started have
+-- none, and are not read: 10,000 of 100 tasks took 1.5 s.
 WITH page AS MATERIALIZED (
     SELECT w.id AS workflow_id, n.number, n.job_id, n.state
     FROM awa.workflows AS w
@@ -246,6 +272,7 @@ WITH page AS MATERIALIZED (
         LIMIT :limit::int
     ) AS n
     WHERE w.state = 'open' AND w.id >= :workflow::bigint
+      AND w.started + w.succeeded + w.failed + w.cancelled > 0
     ORDER BY w.id, n.number
     LIMIT :limit::int
 ), differing AS MATERIALIZED (
