@@ -20,13 +20,14 @@ import awa_lib as awa
 from benchmarks.measures import Sizes, Worker, drain, play
 from benchmarks.peers import PEERS
 from benchmarks.server import facts, fresh, private_server
-from benchmarks.watch import Meter
+from benchmarks.watch import Meter, ServerProcesses
 
 AWA = PEERS["awa"]
 LAYERS, PARENTS = 20, 3
 CHAIN_PART = 10  # a chain has a tenth of the tasks: each waits for the one before
 SMALL = 5  # tasks of a small workflow
 PAIRS = 200
+LARGE = 100_000
 OPEN = "SELECT count(*) FROM awa.workflows WHERE state = 'open'"
 LONGEST = 300.0
 # From the end of the last parent to the start of the child, by the server's clock.
@@ -173,13 +174,58 @@ def starts(url: str) -> dict:
     }}  # fmt: skip
 
 
+def insert(url: str) -> dict:
+    """Insert a workflow of 100,000 tasks and 285,000 edges, and as many plain jobs.
+
+    CPU seconds of this process and of the server; ``bare_copy`` is what the server needs to read
+    the finished rows of nodes and edges into empty tables with their indexes.  ``of_aim`` is the
+    share of what the workflow may cost: twice the plain jobs and the bare COPY.
+    """
+    with psycopg.connect(url, autocommit=True) as conn, awa.Client(url) as client:
+        server = ServerProcesses(conn)
+        plain, flow, bare = Cpu(server), Cpu(server), Cpu(server)
+        client.insert_many(jobs(1), kind="noop", queue="q")
+        with plain:
+            client.insert_many(jobs(LARGE), kind="noop", queue="q")
+        with flow, client.workflow("large") as large:
+            layers(large, LARGE)
+        for table in ("workflow_nodes", "workflow_edges"):
+            with conn.cursor().copy(f"COPY awa.{table} TO STDOUT") as copy:
+                rows = b"".join(copy)
+            conn.execute(f"TRUNCATE awa.{table}")
+            with bare, conn.cursor().copy(f"COPY awa.{table} FROM STDIN") as copy:
+                copy.write(rows)
+    aim = 2 * (plain.client + plain.server) + bare.server
+    return {
+        "plain_client": round(plain.client, 2), "plain_server": round(plain.server, 2),
+        "client": round(flow.client, 2), "server": round(flow.server, 2),
+        "bare_copy": round(bare.server, 2), "of_aim": round((flow.client + flow.server) / aim, 2),
+    }  # fmt: skip
+
+
+class Cpu:
+    """CPU seconds of this process and of a server, while it is entered."""
+
+    def __init__(self, server: ServerProcesses) -> None:
+        self._of = server
+        self.client = self.server = 0.0
+
+    def __enter__(self) -> None:
+        self.client -= time.process_time()
+        self.server -= self._of.cpu()
+
+    def __exit__(self, *_: object) -> None:
+        self.client += time.process_time()
+        self.server += self._of.cpu()
+
+
 def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks workflows", description=__doc__)
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--reps", type=int, default=3)
     parser.add_argument(
         "--only",
-        default=",".join([*SHAPES, "plain chain", "starts"]),
+        default=",".join([*SHAPES, "plain chain", "insert", "starts"]),
         help="comma-separated names of shapes",
     )
     chosen = parser.parse_args(words)
@@ -193,6 +239,8 @@ def main(words: list[str]) -> int:
                 play(AWA, url, "setup")
                 if name == "plain":
                     figures = drain(AWA, url, Sizes(drain_jobs=chosen.tasks))
+                elif name == "insert":
+                    figures = insert(url)
                 elif name == "starts":
                     figures = starts(url)
                 elif name == "plain chain":

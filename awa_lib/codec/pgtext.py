@@ -27,7 +27,11 @@ def nullable_array(values: Iterable[str | None]) -> str:
     >>> nullable_array(["a", None, "NULL"])
     '{"a",NULL,"NULL"}'
     """
-    return "{" + ",".join("NULL" if v is None else text_array([v])[1:-1] for v in values) + "}"
+    quoted = [
+        "NULL" if v is None else '"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        for v in values
+    ]
+    return "{" + ",".join(quoted) + "}"
 
 
 def text_array(values: Iterable[str]) -> str:

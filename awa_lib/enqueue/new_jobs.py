@@ -39,6 +39,8 @@ __all__ = ["NewJobs", "alike", "check", "check_one", "hold"]
 
 _REMEMBERED: Final = {"kind", "queue", "priority", "max_attempts"}
 _MOST_REMEMBERED: Final = 1000
+# Shared by the tasks of a large workflow, which are in memory at once.
+_NO_KEYS: Final[list[bytes | None]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +327,7 @@ def check_one(args: Any, *, kinds: Kinds = UNDECLARED, **options: Unpack[InsertO
         key = (type(args), *options.items(), *map(type, options.values()))
         found = known.get(key)
         if found is not None and traceparent() is None:
-            return NewJobs([encode(args)], found[0], [], found[1])
+            return NewJobs([encode(args)], found[0], _NO_KEYS, found[1])
     new = check([args], kinds=kinds, **options)
     plain = key is not None and type(args) is not NewJob and not new.unique_keys
     if plain and len(known) < _MOST_REMEMBERED and traceparent() is None:

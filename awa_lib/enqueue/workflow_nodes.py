@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LARGEST",
+    "PATIENT",
     "After",
     "Group",
     "Node",
@@ -30,9 +31,11 @@ When: TypeAlias = Literal[
     "all_succeeded", "all_done", "any_failed", "any_succeeded", "all_failed", "always"
 ]
 OnParentFailure: TypeAlias = Literal["skip", "wait"]
+PATIENT: Final = frozenset({"all_succeeded", "all_done", "always"})
+"""The rules by which a task without open parents still waits for its signals."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Node:
     """A node of a workflow.  ``number`` is its number in the workflow, once it is inserted."""
 
@@ -40,14 +43,14 @@ class Node:
     number: int | None = field(default=None, init=False)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Task(Node):
     """A task: one job.  ``job_id`` is the id of its job, once the workflow is inserted."""
 
     job_id: int | None = field(default=None, init=False)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Group(Node):
     """Tasks that are awaited together.  ``job_ids`` are their jobs, in order, once inserted."""
 
@@ -57,12 +60,13 @@ class Group(Node):
 class Signal(Node):
     """A signal: succeeds when it is sent."""
 
+    __slots__ = ()
+
 
 After: TypeAlias = "Node | str | Iterable[Node | str] | None"
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """What one call of ``add`` or ``add_many`` adds."""
 
     node: Task | Group

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
-from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Any, Final, get_args
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.enqueue.kinds import UNDECLARED, Kinds
 from awa_lib.enqueue.middleware import through_middleware
-from awa_lib.enqueue.new_jobs import NewJobs, check
+from awa_lib.enqueue.new_jobs import NewJobs, check, check_one
+from awa_lib.enqueue.workflow_checks import check_order, check_rules, unknown_parent
 from awa_lib.enqueue.workflow_nodes import (
     LARGEST,
+    PATIENT,
     Group,
     Node,
     OnParentFailure,
@@ -39,8 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Workflow"]
 
-# What waits for an empty group by one of these waits for what the group would have waited for.
-_PATIENT: Final = frozenset({"all_succeeded", "all_done", "always"})
+# Options of other inserts, and what takes their place here.
+_INSTEAD: Final = (("run_at", "not_before"), ("delay", "wait"))
 
 
 class Workflow:
@@ -64,6 +66,8 @@ class Workflow:
         self._numbers: dict[str, int] = {}
         # What each empty group waits for, by its name.
         self._empty: dict[str, list[Node | str]] = {}
+        # Of the parts that result_of= has looked at, in their order.
+        self._node_kinds: dict[Node, frozenset[str]] = {}
         self._size = 0
 
     def add(
@@ -101,13 +105,15 @@ class Workflow:
         """
         jobs = self._check([args], options)
         node = Task(self._name(name, jobs.kinds[0]))
-        read = self._parents(result_of, "result_of")
-        for parent in read:
-            self._check_result(parent)
+        parents = self._parents(after)
+        if result_of is not None:
+            for parent in (read := self._parents(result_of, "result_of")):
+                self._check_result(parent)
+            parents += read
         self._add(
             node,
             jobs,
-            after=[*self._parents(after), *read],
+            parents,
             when=when,
             on_parent_failure=on_parent_failure,
             signal=signal,
@@ -142,7 +148,7 @@ class Workflow:
         self._add(
             node,
             new,
-            after=after,
+            self._parents(after),
             when=when,
             on_parent_failure=on_parent_failure,
             signal=signal,
@@ -159,33 +165,31 @@ class Workflow:
         """Take no more tasks: nothing would insert them."""
         self._closed = True
 
-    def numbered(self, first: int, known: dict[str, int]) -> Iterator[tuple[Node, int]]:
-        """Give each node its number from ``first`` on; the members of a group come after it.
+    def number(self, first: int, known: dict[str, int]) -> int:
+        """Give each node its number, from ``first`` on; return the next that is free.
 
-        ``known`` are the nodes that the workflow has already.  Returns nodes with the number of
-        tasks behind them.
+        The members of a group come after it.  ``known`` are nodes that the workflow has already.
         """
         number = first
         for part in self.parts:
             part.node.number = number
-            members = len(part.jobs.args) if isinstance(part.node, Group) else 0
-            number += 1 + members
-            yield part.node, members
+            number += 1 + (len(part.jobs.args) if isinstance(part.node, Group) else 0)
         for name, signal in self.signals.items():
             if name in known:
                 signal.number = known[name]
             else:
                 signal.number = number
                 number += 1
-                yield signal, 0
+        return number
 
-    def parents(self, part: Part, known: dict[str, int]) -> list[int]:
-        """Return the numbers of the nodes that a part waits for, each once, in order.
+    def parents(self, part: Part, known: dict[str, int]) -> set[int]:
+        """Return the numbers of the nodes that a part waits for.
 
         An empty group is over, so what it waits for is waited for in its place, where the rules
-        allow it.  Raises ValidationError for an unknown name.
+        allow it.
         """
-        empty = self._empty if part.when in _PATIENT else {}
+        if not self._empty or part.when not in PATIENT:
+            return {self._number(parent, known) for parent in part.parents}
         found: set[int] = set()
         left, seen = list(part.parents), set()
         while left:
@@ -194,27 +198,55 @@ class Workflow:
             if name in seen:
                 continue
             seen.add(name)
-            found.add(self._number(part.node.name, name, known))
-            left += empty.get(name, ())
-        return sorted(found)
+            found.add(self._number(parent, known))
+            left += self._empty.get(name, ())
+        return found
+
+    def names(self) -> list[str]:
+        """Return the names of its nodes, and others that its tasks wait for."""
+        others = {
+            parent
+            for part in self.parts
+            for parent in part.parents
+            if isinstance(parent, str) and parent not in self._names
+        }
+        return [*self._names, *others]
+
+    def rename(self, known: Container[str], number: int) -> list[str]:
+        """Give tasks that were given no name another, when theirs is known; return the new names.
+
+        ``known`` are nodes that the workflow has already.  New names count on from ``number``: with
+        that of the nodes so far, whatever their names are, the next is free nearly always.
+        """
+        new = []
+        for name, kind in list(self._unnamed.items()):
+            if name not in known:
+                continue
+            del self._unnamed[name]
+            node = self._names.pop(name)
+            self._numbers[kind] = max(number, self._numbers.get(kind, 1))
+            node.name = self._free_name(kind, known)
+            self._names[node.name] = node
+            self._unnamed[node.name] = kind
+            if name in self._empty:
+                self._empty[node.name] = self._empty.pop(name)
+            new.append(node.name)
+        return new
+
+    def unknown(self, known: Container[str]) -> tuple[str, str] | None:
+        """Return a task and the name that it waits for, which is not in the workflow."""
+        return unknown_parent(self.parts, self._names, known)
 
     def check(self, known: Iterable[str] = (), signals: Container[str] = ()) -> None:
-        """Raise ValidationError if nothing was added, or for an unknown name or a cycle.
+        """Raise ValidationError if nothing was added, for an unknown or used name, or for a cycle.
 
-        Gives tasks that were given no name one that is not in ``known``, which are the names of the
-        nodes that the workflow has already; ``signals`` are those of its signals.
+        ``known`` are nodes that the workflow has already; ``signals`` are those of its signals.
         """
         if not self.parts:
             raise ValidationError(
                 f"workflow {self.name!r} has no tasks", hint="flow.add(args) inside the block"
             )
         known = set(known)
-        for name in [one for one in self._unnamed if one in known and one in self._names]:
-            node = self._names.pop(name)
-            node.name = self._free_name(self._unnamed[name], known)
-            self._names[node.name] = node
-            if name in self._empty:
-                self._empty[node.name] = self._empty.pop(name)
         again = {name for name in self.signals if name in signals}
         if taken := sorted((known & self._names.keys()) - again):
             raise _taken(
@@ -222,32 +254,19 @@ class Workflow:
                 "if an earlier attempt has added it, give the extension a key:"
                 " client.extend_workflow(job.workflow_id, key=...)",
             )
-        graph: dict[str, list[str]] = {}
-        for part in self.parts:
-            graph[part.node.name] = names = []
-            for parent in part.parents:
-                name = parent if isinstance(parent, str) else parent.name
-                if name in self._names:
-                    names.append(name)
-                elif name not in known:
-                    raise unknown_word(
-                        f"task {part.node.name!r} waits for {name!r}, which is not in the workflow",
-                        name,
-                        [*self._names, *known],
-                    )
-        try:
-            TopologicalSorter(graph).prepare()
-        except CycleError as error:
-            path = " -> ".join(error.args[1])
-            raise ValidationError(
-                f"the tasks of workflow {self.name!r} wait for each other: {path}",
-                why="none of them could ever start",
-            ) from None
+        if (unknown := self.unknown(known)) is not None:
+            child, name = unknown
+            raise unknown_word(
+                f"task {child!r} waits for {name!r}, which is not in the workflow",
+                name,
+                [*self._names, *known],
+            )
+        check_order(self.name, self.parts, self._names)
 
     def _check(self, jobs: Sequence[Any], options: InsertOptions) -> NewJobs:
         if self._closed:
             raise _closed(self.id)
-        for given, instead in (("run_at", "not_before"), ("delay", "wait")):
+        for given, instead in _INSTEAD:
             if options.get(given) is not None:
                 raise ValidationError(
                     f"{given} is not an option of a task",
@@ -255,18 +274,21 @@ class Workflow:
                     hint=f"use {instead}=",
                 )
         jobs, options = through_middleware(jobs, self._kinds, options)
-        new = check(jobs, kinds=self._kinds, **options)
-        own = new.own or [new.options]
-        if any(one.unique is not None for one in own):
-            raise ValidationError(
-                "a task of a workflow cannot be unique by itself",
-                why="it would be refused when it is due, long after the insert",
-                hint="give the workflow a key: client.workflow(name, key=...)",
-            )
-        if any(one.run_at is not None or one.delay is not None for one in own):
-            raise ValidationError(
-                "run_at and delay are not options of a task", hint="use not_before= or wait="
-            )
+        if len(jobs) == 1:
+            new = check_one(jobs[0], kinds=self._kinds, **options)
+        else:
+            new = check(jobs, kinds=self._kinds, **options)
+        for one in new.own or (new.options,):
+            if one.unique is not None:
+                raise ValidationError(
+                    "a task of a workflow cannot be unique by itself",
+                    why="it would be refused when it is due, long after the insert",
+                    hint="give the workflow a key: client.workflow(name, key=...)",
+                )
+            if one.run_at is not None or one.delay is not None:
+                raise ValidationError(
+                    "run_at and delay are not options of a task", hint="use not_before= or wait="
+                )
         size = self._size + len(jobs)
         if size > LARGEST:
             raise ValidationError(f"a workflow has at most {LARGEST:,} tasks, got {size:,}")
@@ -291,42 +313,17 @@ class Workflow:
         self,
         node: Task | Group,
         jobs: NewJobs,
+        parents: list[Node | str],
         *,
-        after: After,
         when: When,
         on_parent_failure: OnParentFailure,
         signal: str | Iterable[str] | None,
         not_before: datetime | str | None,
         wait: float | str | timedelta | None,
     ) -> None:
-        for field_name, value, of in (
-            ("when", when, When),
-            ("on_parent_failure", on_parent_failure, OnParentFailure),
-        ):
-            if value not in get_args(of):
-                raise unknown_word(
-                    f"{field_name} must be one of {', '.join(get_args(of))}, got {value!r}",
-                    value,
-                    get_args(of),
-                )
-        if on_parent_failure == "wait" and when != "all_succeeded":
-            raise ValidationError(
-                f"on_parent_failure='wait' and when={when!r} were both given",
-                why="only a task that needs the success of its parents can wait for their retry",
-            )
-        parents = self._parents(after)
-        if when in ("any_failed", "any_succeeded", "all_failed") and not parents:
-            raise ValidationError(
-                f"when={when!r} needs after=", why="without parents it is never true"
-            )
-        names = [] if signal is None else [signal] if isinstance(signal, str) else signal
-        for name in names_of("signal", names):
-            known = self._names.get(name)
-            if known is None:
-                known = self._names[name] = self.signals[name] = Signal(name)
-            elif not isinstance(known, Signal):
-                raise _taken(name)
-            parents.append(known)
+        check_rules(when, on_parent_failure, parents)
+        if signal is not None:
+            parents += self._signals(signal)
         before = None if not_before is None else moment_of(not_before, "not_before")
         seconds = None if wait is None else seconds_of("wait", wait)
         self._names[node.name] = node
@@ -335,44 +332,58 @@ class Workflow:
             self._empty[node.name] = parents
         self.parts.append(Part(node, jobs, parents, when, on_parent_failure, before, seconds))
 
+    def _signals(self, given: str | Iterable[str]) -> Iterator[Signal]:
+        for name in names_of("signal", [given] if isinstance(given, str) else given):
+            known = self._names.get(name)
+            if known is None:
+                known = self._names[name] = self.signals[name] = Signal(name)
+            elif not isinstance(known, Signal):
+                raise _taken(name)
+            yield known
+
     def _check_result(self, parent: Node | str) -> None:
         node = self._names.get(parent) if isinstance(parent, str) else parent
-        kinds = {kind for part in self.parts if part.node is node for kind in part.jobs.kinds}
-        for kind in kinds:
+        for kind in () if node is None else self._kinds_of(node):
             if kind in self._kinds.declared and kind not in self._kinds.results:
                 raise ValidationError(
                     f"the results of the kind {kind} are not kept, and result_of asks for them",
                     hint=f"declare it where its handler is: {self._kinds.decorator(kind)}",
                 )
 
+    def _kinds_of(self, node: Node) -> frozenset[str]:
+        if node not in self._node_kinds:
+            for part in islice(self.parts, len(self._node_kinds), None):
+                self._node_kinds[part.node] = frozenset(part.jobs.kinds)
+        return self._node_kinds.get(node, frozenset())
+
     def _parents(self, after: After, field: str = "after") -> list[Node | str]:
         if after is None:
             return []
-        given = [after] if isinstance(after, Node | str) else list(_items(after, field))
+        if isinstance(after, (Node, str)):
+            given = [after]
+        elif isinstance(after, Iterable):
+            given = list(after)
+        else:
+            raise _no_parent(field, after)
         for parent in given:
             if isinstance(parent, str):
                 continue
             if not isinstance(parent, Node):
-                raise ValidationError(
-                    f"{field} must be what add or add_many returned, or a name,"
-                    f" got {type(parent).__name__}"
-                )
+                raise _no_parent(field, parent)
             if self._names.get(parent.name) is not parent:
                 raise ValidationError(f"task {parent.name!r} belongs to another workflow")
         return given
 
-    def _number(self, child: str, name: str, known: dict[str, int]) -> int:
-        node = self._names.get(name)
-        number = known.get(name) if node is None else node.number
-        assert number is not None, child  # check() has looked
+    def _number(self, parent: Node | str, known: dict[str, int]) -> int:
+        node = self._names.get(parent) if isinstance(parent, str) else parent
+        number = known.get(str(parent)) if node is None else node.number
+        assert number is not None, parent  # check() has looked
         return number
 
 
-def _items(after: Iterable[Node | str], field: str) -> Iterable[Node | str]:
-    if isinstance(after, Iterable):
-        return after
-    raise ValidationError(
-        f"{field} must be what add or add_many returned, or a name, got {type(after).__name__}"
+def _no_parent(field: str, value: object) -> ValidationError:
+    return ValidationError(
+        f"{field} must be what add or add_many returned, or a name, got {type(value).__name__}"
     )
 
 

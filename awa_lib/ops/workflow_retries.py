@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from awa_lib._sql import atomic, sql
+from awa_lib.codec import pgtext
 from awa_lib.enqueue.workflow_rows import ints
 from awa_lib.errors import Conflict, ValidationError, WorkflowNotFound
 from awa_lib.ops.dead_letters import MOVE_BATCH, retry_page
@@ -129,9 +130,12 @@ def _retry(workflow_id: int, targets: Sequence[_Target]) -> Op[None]:
 def _numbers_of(workflow_id: int, tasks: Sequence[str] | None) -> Op[list[int]]:
     if tasks is None:
         return []
-    rows = yield sql.workflows("named_nodes", workflow=workflow_id)
-    if not rows:
-        raise WorkflowNotFound(workflow_id)
+    named = {match[1] for task in tasks if (match := _MEMBER.fullmatch(task)) is not None}
+    rows = yield sql.workflows(
+        "nodes_named",
+        workflow=workflow_id,
+        names=pgtext.text_array(dict.fromkeys([*tasks, *named])),
+    )
     known = {row[0]: row[1] for row in rows if row[2] != "signal"}
     groups = {row[0]: range(row[1] + 1, row[1] + 1 + row[3]) for row in rows if row[2] == "group"}
     numbers = []
@@ -147,6 +151,10 @@ def _numbers_of(workflow_id: int, tasks: Sequence[str] | None) -> Op[list[int]]:
                 )
             number = members[place]
         if number is None:
-            raise unknown_word(f"workflow {workflow_id} has no task {task!r}", task, sorted(known))
+            rows = yield sql.workflows("named_nodes", workflow=workflow_id)
+            if not rows:
+                raise WorkflowNotFound(workflow_id)
+            names = sorted(row[0] for row in rows if row[2] != "signal")
+            raise unknown_word(f"workflow {workflow_id} has no task {task!r}", task, names)
         numbers.append(number)
     return numbers

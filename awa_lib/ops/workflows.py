@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from awa_lib._json import dumps
 from awa_lib._sql import atomic, sql
+from awa_lib.codec import pgtext
 from awa_lib.codec.encode import to_json
+from awa_lib.enqueue.workflow_copy import PlanText
 from awa_lib.enqueue.workflow_nodes import LARGEST, Group, Task
 from awa_lib.enqueue.workflow_rows import ROWS_PER_STATEMENT, Plan, batches, columns, ints
 from awa_lib.errors import Conflict, ValidationError, WorkflowNotFound
@@ -41,6 +44,8 @@ OnTaken = Literal["raise", "keep"]
 
 BEGIN: Final = (0, 0)
 """Where a sweep begins: a workflow and a node."""
+# For this many nodes or fewer the extra round trips of COPY cost more than they save.
+_COPIED_FROM: Final = 1000
 _SWEPT_TASKS: Final = 1000
 _LEFT_WORKFLOWS: Final = 100
 
@@ -70,7 +75,14 @@ def insert_workflow(flow: Workflow, *, on_conflict: OnTaken = "raise") -> Op[int
         raise ValidationError(f"on_conflict must be 'raise' or 'keep', got {on_conflict!r}")
     flow.check()
     plan = Plan(flow, 1, {})
-    rows = yield sql.workflows("insert_workflow", name=flow.name, key=flow.key, nodes=plan.size)
+    rows = yield sql.workflows(
+        "insert_workflow",
+        name=flow.name,
+        key=flow.key,
+        nodes=plan.size,
+        waiting=plan.waiting,
+        started=plan.started,
+    )
     if not rows:
         found = yield sql.workflows("find_workflow", name=flow.name, key=flow.key)
         if on_conflict == "raise" or not found:
@@ -102,14 +114,37 @@ def extend_workflow(workflow_id: int, flow: Workflow) -> Op[int]:
         raise _over(workflow_id, found["state"])
     if (size := found["tasks"] + len(flow)) > LARGEST:
         raise ValidationError(f"a workflow has at most {LARGEST:,} tasks, got {size:,}")
-    rows = yield sql.workflows("named_nodes", workflow=workflow_id)
-    known = {row[0]: row[1] for row in rows}
-    flow.check(known, {row[0] for row in rows if row[2] == "signal"})
-    plan = Plan(flow, int(found["nodes"]) + 1, known)
-    yield sql.workflows("add_nodes", workflow=workflow_id, nodes=plan.size)
+    nodes = int(found["nodes"])
+    known = yield from _known(workflow_id, flow, nodes)
+    flow.check(known, {name for name, (_, of) in known.items() if of == "signal"})
+    plan = Plan(flow, nodes + 1, {name: number for name, (number, _) in known.items()})
+    yield sql.workflows(
+        "add_nodes",
+        workflow=workflow_id,
+        nodes=plan.size,
+        waiting=plan.waiting,
+        started=plan.started,
+    )
     yield from _write(workflow_id, plan)
     flow.id, flow.created = workflow_id, True
     return workflow_id
+
+
+def _known(workflow_id: int, flow: Workflow, nodes: int) -> Op[dict[str, tuple[int, str]]]:
+    """Return number and type of the nodes of a workflow that have names of new ones or parents."""
+    known: dict[str, tuple[int, str]] = {}
+    names = flow.names()
+    while names:
+        rows = yield sql.workflows(
+            "nodes_named", workflow=workflow_id, names=pgtext.text_array(names)
+        )
+        known |= {row[0]: (row[1], row[2]) for row in rows}
+        names = flow.rename(known, nodes)
+    if flow.unknown(known) is not None:
+        # For the error, which names the nearest.
+        rows = yield sql.workflows("named_nodes", workflow=workflow_id)
+        known = {row[0]: (row[1], row[2]) for row in rows}
+    return known
 
 
 def send_signal(workflow_id: int, name: str, payload: Any = None) -> Op[bool]:
@@ -270,30 +305,59 @@ def lock_workflow(workflow_id: int) -> Op[dict[str, Any]]:
 
 def _write(workflow_id: int, plan: Plan) -> Op[None]:
     """Insert the nodes and edges, start what can start, and tell the nodes their jobs."""
+    if plan.decided and plan.size > _COPIED_FROM:
+        yield from _copy(workflow_id, plan)
+    else:
+        yield from _insert(workflow_id, plan)
+    metrics.inserted(chain.from_iterable(part.jobs.kinds_and_queues() for part in plan.flow.parts))
+
+
+def _copy(workflow_id: int, plan: Plan) -> Op[None]:
+    reserved = yield sql.jobs("reserve_ids", count=plan.waiting + plan.started)
+    if not reserved:
+        raise _other_engine()
+    text = PlanText(plan, workflow_id, *reserved[0])
+    yield sql.workflows.copy("copy_nodes", text.nodes())
+    yield sql.workflows.copy("copy_edges", text.edges())
+    for block, scheduled in (("copy_started", False), ("copy_scheduled", True)):
+        if plan.started and text.starts(scheduled=scheduled):
+            yield sql.workflows.copy(block, text.jobs(scheduled=scheduled))
+
+
+def _insert(workflow_id: int, plan: Plan) -> Op[None]:
     number = plan.first
     for batch in batches(plan.rows()):
         ids = yield sql.workflows(
-            "insert_nodes", workflow=workflow_id, first=number, **columns(batch)
+            "insert_nodes",
+            workflow=workflow_id,
+            first=number,
+            decided=plan.decided,
+            **columns(batch),
         )
+        if not ids:
+            raise _other_engine()
         for row, job_id in zip(batch, ids[0][0], strict=True):
             if isinstance(row.node, Task):
                 row.node.job_id = job_id
             elif isinstance(row.node, Group) and job_id is not None:
                 row.node.job_ids.append(job_id)
         number += len(batch)
-    for start in range(0, len(plan.edges), ROWS_PER_STATEMENT):
-        edges = plan.edges[start : start + ROWS_PER_STATEMENT]
+    for parents, children in plan.edge_arrays():
         yield sql.workflows(
-            "insert_edges",
-            workflow=workflow_id,
-            parents=ints(parent for parent, _ in edges),
-            children=ints(child for _, child in edges),
+            "insert_edges", workflow=workflow_id, parents=parents, children=children
         )
-    yield sql.workflows(
-        "resolve_fresh", workflow=workflow_id, first=plan.first, parents=ints(plan.older)
+    if not plan.decided:
+        yield sql.workflows(
+            "resolve_fresh", workflow=workflow_id, first=plan.first, parents=ints(plan.older)
+        )
+
+
+def _other_engine() -> Conflict:
+    return Conflict(
+        "another storage engine takes the writes",
+        why="the tasks of workflows are written by the engine canonical alone",
+        hint="see which is active: awa storage status",
     )
-    for part in plan.flow.parts:
-        metrics.inserted(part.jobs.kinds_and_queues())
 
 
 def _taken(flow: Workflow, workflow_id: int | None) -> Conflict:

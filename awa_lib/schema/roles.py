@@ -86,7 +86,7 @@ OF_COLUMNS: Final = ("audit_log_id_seq", "workflow_events_id_seq", "workflows_id
 """Sequences of identity columns: who inserts needs no privilege on them."""
 # Of a producer: what an insert of a workflow writes, and what it reads back.
 _WORKFLOW_COLUMNS: Final = {
-    "workflows": (("name", "key", "nodes"), ("id", "name", "key")),
+    "workflows": (("name", "key", "nodes", "waiting", "started"), ("id", "name", "key")),
     "workflow_nodes": (
         (
             "workflow_id",
@@ -94,8 +94,11 @@ _WORKFLOW_COLUMNS: Final = {
             "type",
             "name",
             "group_number",
+            "state",
             "rule",
             "on_parent_failure",
+            "parents_open",
+            "signals_open",
             "not_before",
             "wait_seconds",
             "job_id",

@@ -15,7 +15,7 @@ from awa_lib.ops import workflows as ops
 STOP = """
     CREATE FUNCTION public.stop() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN RAISE EXCEPTION 'stop'; END $$;
-    CREATE TRIGGER stop BEFORE UPDATE ON awa.workflow_nodes
+    CREATE TRIGGER stop AFTER INSERT OR UPDATE ON awa.workflow_nodes
     FOR EACH ROW EXECUTE FUNCTION public.stop()"""
 EVERYTHING = """
     SELECT (SELECT jsonb_agg(to_jsonb(j) ORDER BY id) FROM awa.jobs AS j) AS jobs,
