@@ -157,10 +157,17 @@ class FailureNotFound(NotFound, LookupError):
 
 
 class NoResult(NotFound, LookupError):
-    """The job completed without a result that was kept.  ``job_id`` holds its id."""
+    """The job has ended without a result that was kept.  ``job_id`` holds its id."""
 
-    def __init__(self, job_id: int, *, why: str | None = None, hint: str | None = None) -> None:
-        super().__init__(f"job {job_id} completed without a result", why=why, hint=hint)
+    def __init__(
+        self,
+        job_id: int,
+        *,
+        what: str = "completed without a result",
+        why: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(f"job {job_id} {what}", why=why, hint=hint)
         self.job_id = job_id
 
 
@@ -361,13 +368,19 @@ class ResultNotStorable(ResultError, ValueError):
 
 
 class ResultTooLarge(ResultError, ValueError):
-    """The result is larger than its kind allows.  ``size_bytes`` and ``max_bytes`` say it."""
+    """The result, or the value of ``step``, is too large.
 
-    def __init__(self, size_bytes: int, max_bytes: int) -> None:
+    ``size_bytes`` and ``max_bytes`` say it.
+    """
+
+    def __init__(self, size_bytes: int, max_bytes: int, *, step: str | None = None) -> None:
+        what = "the result" if step is None else f"the value of the step {step!r}"
+        # The bound of a step is fixed.
+        or_else = ", or set result_max_bytes of the task" if step is None else ""
         super().__init__(
-            f"the result has {size_bytes} bytes of JSON, and at most {max_bytes} are kept",
-            why="results are read whole, and a worker holds many of them in memory",
-            hint="store it elsewhere and return where it is, or set result_max_bytes of the task",
+            f"{what} has {size_bytes:,} bytes of JSON, and at most {max_bytes:,} are kept",
+            why="it is read whole, and a worker holds many of them in memory",
+            hint=f"store it elsewhere and return where it is{or_else}",
         )
         self.size_bytes = size_bytes
         self.max_bytes = max_bytes

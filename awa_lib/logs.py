@@ -135,17 +135,36 @@ def configure(
 
     A program has configured logging when the root logger, or that of ``awa_lib``, has a handler.
     Records of this library are written from ``level`` on, those of others from the level of the
-    root logger on, which is WARNING by default.  The form is ``PlainFormatter`` by default.
+    root logger on, which is WARNING by default.  The form is ``PlainFormatter`` by default; in it
+    a record that a handler of another logger has written to the stream is not written again.
     """
     root, own = logging.getLogger(), logging.getLogger("awa_lib")
     if root.handlers or own.handlers:
         return False
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(formatter or PlainFormatter())
+    if formatter is None:
+        handler.addFilter(lambda record: not _is_written(record, handler.stream))
     root.addHandler(handler)
     if own.level == logging.NOTSET:
         own.setLevel(level)
     return True
+
+
+def _is_written(record: logging.LogRecord, stream: TextIO) -> bool:
+    """Return whether a handler below the root has the record: Django's for ``django``, if DEBUG."""
+    logger: logging.Logger | None = logging.getLogger(record.name)
+    while logger is not None and logger.parent is not None:
+        for handler in logger.handlers:
+            if (
+                isinstance(handler, logging.StreamHandler)
+                and handler.stream is stream
+                and record.levelno >= handler.level
+                and handler.filter(record)
+            ):
+                return True
+        logger = logger.parent
+    return False
 
 
 def _plain(value: Any) -> Any:

@@ -95,6 +95,9 @@ class WaitForCallback:
 class Attempt(Protocol):
     """What the runtime provides to a job while its handler runs."""
 
+    blocking: bool
+    """Whether the handler runs in a thread."""
+
     @property
     def progress(self) -> dict[str, Any] | None:
         """A copy of the present progress."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from awa_lib.errors import AwaError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from datetime import timedelta
 
     from awa_lib.results import Attempt, CallbackToken
@@ -24,6 +27,17 @@ class RunningJob:
         if self._attempt is None:
             raise RuntimeError(f"{verb} is only available during job execution")
         return self._attempt
+
+    def _awaited(self, verb: str) -> Attempt:
+        """Refuse what is to be awaited in a thread of a blocking handler: nobody would run it."""
+        run = self._running(verb)
+        if run.blocking and not _has_loop():
+            raise AwaError(
+                f"{verb} was called in a blocking handler",
+                why="it is to be awaited, and a blocking handler has no event loop",
+                hint=f"job.{verb}_sync(...) instead, or make the handler async",
+            )
+        return run
 
     def set_progress(self, percent: int, message: str | None = None) -> None:
         """Set the progress in memory: ``percent`` is clamped to 0..100, ``message`` is replaced.
@@ -126,7 +140,8 @@ class RunningJob:
         """
         return await self._running("cancel_callback").cancel_callback(token)
 
-    async def step(
+    # No coroutine functions: a call that nobody awaits would be passed over in silence.
+    def step(
         self,
         name: str,
         call: Callable[..., Any],
@@ -134,7 +149,7 @@ class RunningJob:
         key: object = None,
         into: type[Any] | None = None,
         **kwargs: Any,
-    ) -> Any:
+    ) -> Coroutine[Any, Any, Any]:
         """Call a function once per job, and return what it returned, also in later attempts.
 
         The value is durable before the step returns: it is written as JSON, with the lease as the
@@ -147,9 +162,9 @@ class RunningJob:
         Raises what the function raises, and can be tried again then; ValidationError for a name
         that this attempt has used, and for a key without a text of its own;
         ResultTooLarge (1 MiB), ResultNotStorable; StaleAttempt when the attempt no longer owns the
-        job, RuntimeError outside a run.
+        job, RuntimeError outside a run, AwaError in a blocking handler.
         """
-        return await self._running("step").step(name, key, into, partial(call, *args, **kwargs))
+        return self._awaited("step").step(name, key, into, partial(call, *args, **kwargs))
 
     def step_sync(
         self,
@@ -164,7 +179,7 @@ class RunningJob:
         run = self._running("step_sync")
         return run.step_sync(name, key, into, partial(call, *args, **kwargs))
 
-    async def sleep(
+    def sleep(
         self,
         name: str,
         duration: float | str | timedelta | None = None,
@@ -173,15 +188,16 @@ class RunningJob:
         minutes: float | None = None,
         hours: float | None = None,
         days: float | None = None,
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Park the job for a time, without holding a slot; do nothing once it is over.
 
         The sleep is a durable step with this name.  The attempt ends here, by an exception that is
         no Exception, and does not count; the handler starts anew when the time has passed, and
-        finished steps are not done again.  Raises ValidationError, RuntimeError outside a run.
+        finished steps are not done again.  Raises ValidationError, RuntimeError outside a run,
+        AwaError in a blocking handler.
         """
         parts = {"seconds": seconds, "minutes": minutes, "hours": hours, "days": days}
-        await self._running("sleep").sleep(name, duration, parts)
+        return self._awaited("sleep").sleep(name, duration, parts)
 
     def sleep_sync(
         self,
@@ -201,3 +217,11 @@ class RunningJob:
     def is_cancelled(self) -> bool:
         """Return True once this attempt should stop: cancelled, rescued, late or shutting down."""
         return self._attempt is not None and self._attempt.is_cancelled()
+
+
+def _has_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from awa_cli.views.attempts import why_no_retry
 from awa_cli.views.cron import in_words
-from awa_cli.views.words import clean, span
+from awa_cli.views.words import age, clean, now, span
 
 if TYPE_CHECKING:
     from awa_lib.policies import QueuePolicy
     from awa_lib.reads.cron import CronJob
-    from awa_lib.reads.job_dumps import JobDump
+    from awa_lib.reads.job_dumps import JobDump, JobStep
     from awa_lib.reads.jobs import JobRow
     from awa_lib.reads.overviews import KindOverview, QueueOverview
 
@@ -27,6 +27,7 @@ __all__ = [
     "named_facts",
     "policy_facts",
     "schedule_facts",
+    "sleep_words",
 ]
 
 
@@ -77,6 +78,11 @@ def _worker(dump: JobDump) -> str | None:
     if worker.app_version is not None:
         versions.append(f"application {worker.app_version}")
     return clean(f"{worker.name}  {', '.join(versions)}")
+
+
+def sleep_words(step: JobStep) -> str:
+    """Return when a sleep is over: ``over in 2h``; empty for a step that has ended."""
+    return "" if step.ended_at <= now() else f"over {age(step.ended_at)}"
 
 
 def job_commands(dump: JobDump) -> list[str]:

@@ -78,21 +78,23 @@ class ResultOptions:
         decode = value_decoder(result_type, "result")
         return dataclasses.replace(self, result_type=result_type, decode=decode)
 
-    def encode(self, value: object) -> KeptResult:
+    def encode(self, value: object, *, step: str | None = None) -> KeptResult:
         """Return a result as it is written.  Raises ResultTooLarge, ResultNotStorable.
 
-        The errors say where in the value, but nothing of its content.
+        The errors say where in the value, but nothing of its content.  ``step`` is the name of the
+        step that has returned it.
         """
         try:
             text = encode_value(value, "result")
         except SerializationError:
-            place, what = _find(value, "result")
-            raise _refuse(place, what) from None
+            place, fault = _find(value, "result")
+            raise _refuse(step, place, fault) from None
         except Exception as error:  # noqa: BLE001 - a model may raise anything, with the value in it
-            raise _refuse("result", f"{type(error).__qualname__} while it was encoded") from None
+            fault = f"{type(error).__qualname__} while it was encoded"
+            raise _refuse(step, "result", fault) from None
         size = len(text) if text.isascii() else len(text.encode())
         if size > self.max_bytes:
-            raise ResultTooLarge(size, self.max_bytes)
+            raise ResultTooLarge(size, self.max_bytes, step=step)
         return KeptResult(text, size, self.ttl_seconds)
 
 
@@ -105,9 +107,10 @@ def type_of(field: str, value: object) -> Any:
     return value
 
 
-def _refuse(place: str, what: str) -> ResultNotStorable:
+def _refuse(step: str | None, place: str, fault: str) -> ResultNotStorable:
+    what = "the result" if step is None else f"the value of the step {step!r}"
     return ResultNotStorable(
-        f"the result cannot be stored: {place}: {what}",
+        f"{what} cannot be stored: {place}: {fault}",
         why="it is kept as jsonb, for readers of any language",
         hint="return text, numbers, lists, dicts, dataclasses or models of these",
     )

@@ -107,7 +107,8 @@ def _not_begun(job_id: int, task: JobWorkflow) -> End:
     if task.state == "skipped":
         raise NoResult(
             job_id,
-            why=f"{what} is skipped, so it has not run",
+            what="has not run, and has no result",
+            why=f"{what} was skipped",
             hint=f"see its tasks: awa workflow show {task.id}",
         )
     if task.state == "cancelled":

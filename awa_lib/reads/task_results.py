@@ -9,7 +9,7 @@ from awa_lib._json import as_data
 from awa_lib._sql import sql
 from awa_lib.codec.decode import value_decoder
 from awa_lib.codec.job_results import type_of
-from awa_lib.errors import Conflict, NoResult, ResultExpired, ValidationError, WorkflowNotFound
+from awa_lib.errors import Conflict, ResultExpired, ValidationError, WorkflowNotFound
 from awa_lib.reads.job_results import ended_result
 from awa_lib.reads.workflows import label
 from awa_lib.validation import int64_of, name_of, unknown_word
@@ -136,12 +136,6 @@ def _task_result(workflow_id: int, name: str) -> Op[Any]:
         return as_data(found.scalar())
     if node.type == "group":
         return (yield from _list(workflow_id, name))
-    if node.state in ("waiting", "skipped"):
-        raise NoResult(
-            node.job_id,
-            why=f"the task {name!r} of workflow {workflow_id} is {node.state}, so it has not run",
-            hint=f"see its tasks: awa workflow show {workflow_id}",
-        )
     return (yield from ended_result(node.job_id)).value
 
 

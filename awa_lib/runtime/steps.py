@@ -103,7 +103,7 @@ class Steps:
         Raises StaleAttempt when the attempt no longer owns the job; ResultTooLarge,
         ResultNotStorable.
         """
-        text = _RESULTS.encode(value).text
+        text = _RESULTS.encode(value, step=name).text
         await self._write(attempt, name, text, time.perf_counter() - began, 0.0)
         return Value(text)
 

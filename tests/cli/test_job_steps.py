@@ -39,6 +39,15 @@ def test_show_lists_them(cli, job) -> None:
     assert dump["steps"][0]["value"] == {"card_token": "s3cret"}
 
 
+def test_a_sleep_says_when_it_is_over(cli, job, db) -> None:
+    db.execute("UPDATE awa.job_steps SET ended_at = now() + interval '150 m' WHERE name = 'ship'")
+    shown = cli("job", "show", job).out
+    assert [line[-14:] for line in shown.splitlines() if " ship" in line] == [
+        "  over in 2h29m"[-14:]
+    ]
+    assert shown.count("over in") == 1
+
+
 def test_values_are_redacted(cli, job) -> None:
     dump = cli("job", "show", job, "-o", "json", "--redact", "token").data
     assert dump["steps"][0]["value"] == {"card_token": "***"}
@@ -69,3 +78,12 @@ async def test_the_page_of_a_job(database_url, job) -> None:
         page = (await client.get(f"/jobs/{job}")).text
     assert ">charge</td>" in page
     assert "s3cret" not in page
+    assert '<td class="num">2s</td>' in page
+
+
+async def test_a_step_of_milliseconds_reads_the_same_everywhere(cli, database_url, job, db) -> None:
+    db.execute("UPDATE awa.job_steps SET started_at = ended_at - interval '5 ms'")
+    async with web_client(database_url) as client:
+        page = (await client.get(f"/jobs/{job}")).text
+    assert page.count('<td class="num">5ms</td>') == 3
+    assert cli("job", "show", job).out.count("   5ms  ") == 3

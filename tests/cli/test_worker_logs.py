@@ -251,3 +251,32 @@ def test_a_level_that_the_program_has_set_stays() -> None:
         "loud  n=1",
         "2 is named",
     ]
+
+
+WRITTEN_BELOW = """
+import logging, sys
+from awa_lib.logs import configure
+own = logging.StreamHandler()
+own.setLevel("WARNING")
+logging.getLogger("django").addHandler(own)
+logging.getLogger("django").setLevel("INFO")
+assert configure()
+logging.getLogger("django.tasks").warning("once")
+logging.getLogger("django.tasks").info("below the level of the other")
+logging.getLogger("shop").warning("of another")
+own.addFilter(lambda record: False)
+logging.getLogger("django.tasks").warning("refused by the other")
+"""
+
+
+def test_what_another_handler_has_written_is_not_repeated() -> None:
+    """Django has a handler of its own for its loggers while DEBUG is on."""
+    done = subprocess.run(
+        [sys.executable, "-c", WRITTEN_BELOW], capture_output=True, text=True, timeout=30,
+        env={**os.environ},
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert [line.rpartition(": ")[2] for line in done.stderr.splitlines()] == [
+        "once", "below the level of the other", "of another", "refused by the other"
+    ]  # fmt: skip

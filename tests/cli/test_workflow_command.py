@@ -327,7 +327,8 @@ def test_retry(cli, client, db, flow) -> None:
     assert cli("workflow", "retry", flow.id, "--dry-run").out == "parts[0]\nparts[1]\n"
     asked = cli("workflow", "retry", flow.id)
     assert asked.status == 2
-    assert f"confirmation is required to retry 2 tasks of workflow {flow.id}" in asked.err
+    what = f"retry 2 tasks of workflow {flow.id}: parts[0] and parts[1]"
+    assert f"confirmation is required to {what}" in asked.err
     ran = cli("workflow", "retry", flow.id, "--task", "parts[1]")
     assert ran.out == f"Retried 1 task of workflow {flow.id}\n"
     ran = cli("workflow", "retry", flow.id, "--yes", "-o", "json")
@@ -335,6 +336,16 @@ def test_retry(cli, client, db, flow) -> None:
     assert client.get_workflow(flow.id).failed == 0
     entries = cli("audit", "--action", "workflow", "-o", "json").data
     assert [one["detail"]["names"] for one in entries] == [["parts[0]"], ["parts[1]"]]
+
+
+def test_signals_stand_in_columns(cli, client) -> None:
+    with client.workflow("two") as flow:
+        flow.add({}, kind="report", name="a", signal="go")
+        flow.add({}, kind="report", name="b", signal="approved")
+    shown = cli("workflow", "show", flow.id).out
+    assert re.findall(r"· (go +not sent|approved +not sent)", shown) == [
+        "go        not sent", "approved  not sent"
+    ]  # fmt: skip
 
 
 def test_watching_ends_with_the_workflow(database_url, client, db) -> None:

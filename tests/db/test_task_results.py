@@ -186,6 +186,17 @@ async def test_what_is_no_group(client, grouped: Grouped) -> None:
         await every(client, flow + 1)
 
 
+async def test_a_task_that_waits_has_no_result_yet(client, grouped: Grouped, look) -> None:
+    flow = grouped("1")
+    with pytest.raises(awa.Conflict, match="has no result yet") as waits:
+        await client.task_result(flow, "total")
+    assert waits.value.why == "it is waiting"
+    look("UPDATE awa.workflow_nodes SET state = 'skipped' WHERE name = 'total'")
+    with pytest.raises(awa.NoResult, match="has not run, and has no result") as skipped:
+        await client.task_result(flow, "total")
+    assert skipped.value.why == f"the task 'total' of workflow {flow} was skipped"
+
+
 async def test_a_workflow_that_is_deleted_meanwhile(
     client, grouped: Grouped, look, monkeypatch
 ) -> None:

@@ -125,6 +125,45 @@ async def test_a_blocking_verb_on_the_event_loop_is_named(
     assert "step_sync was called on the event loop" in error
 
 
+@pytest.mark.parametrize("verb", ["step", "sleep"])
+async def test_a_verb_to_await_in_a_blocking_handler_is_refused(
+    aclient: awa.AsyncClient, rows: Rows, verb: str
+) -> None:
+    @aclient.task(Noop, max_attempts=1)
+    def handler(job: awa.Job) -> None:
+        if verb == "step":
+            job.step("charge", lambda: 1)
+        else:
+            job.sleep("cool-off", hours=1)
+
+    job = await aclient.insert(Noop())
+    async with working(aclient):
+        error = await error_of(rows, job.id)
+
+    assert f"{verb} was called in a blocking handler" in error
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [("x" * (1 << 20), "1,048,578 bytes"), (object(), "object")],
+    ids=["too large", "no JSON"],
+)
+async def test_a_value_that_cannot_be_kept_names_its_step(
+    aclient: awa.AsyncClient, rows: Rows, value: object, says: str
+) -> None:
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None:
+        await job.step("charge", lambda: value)
+
+    job = await aclient.insert(Noop())
+    async with working(aclient):
+        error = await error_of(rows, job.id)
+
+    assert "the value of the step 'charge'" in error
+    assert says in error
+    assert "result_max_bytes" not in error
+
+
 async def test_a_sleep_in_a_task_group_is_no_failure(aclient: awa.AsyncClient, rows: Rows) -> None:
     began: list[int] = []
 

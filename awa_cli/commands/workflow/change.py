@@ -6,7 +6,6 @@ from typing import Annotated, Final
 
 import typer
 
-from awa_cli.commands._options import DryRun
 from awa_cli.commands._session import open_session
 from awa_cli.commands.workflow._app import Id, app
 from awa_cli.parser.completion import task_names, workflow_signals
@@ -125,15 +124,18 @@ def retry(
         bool,
         typer.Option("--downstream", help="Also run all ended tasks behind them again."),
     ] = False,
-    dry_run: DryRun = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the tasks; change nothing.")
+    ] = False,
     output: Report = ReportFormat.table,
 ) -> None:
     """Retry the tasks of a workflow that failed or were cancelled, or those named.
 
-    Skipped tasks behind them are decided anew.  awa shows how many tasks are retried and asks
-    first, unless they are named.
+    Skipped tasks behind them are decided anew.  awa says which tasks are retried and asks first,
+    unless --task names them and --downstream is not given.
     """
     from awa_cli.documents.reports import RetriedTasks
+    from awa_cli.views.workflow_tasks import some_names
     from awa_lib.ops.workflow_retries import retry_workflow
 
     with open_session(ctx, changing=not dry_run) as db:
@@ -143,7 +145,8 @@ def retry(
         )
         if not dry_run:
             if names is None or downstream:
-                ask(ctx, f"retry {counted(len(found), 'task')} of workflow {workflow_id}")
+                which = f"{counted(len(found), 'task')} of workflow {workflow_id}"
+                ask(ctx, f"retry {which}: {some_names(found)}")
             found = db.change(
                 "workflow.retry",
                 workflow_id,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from awa_cli.documents.encoding import encode
 from awa_cli.terminal.colors import Paint
 from awa_cli.terminal.pages._layout import INDENT, fact_lines, json_lines, progress_lines
-from awa_cli.views.facts import job_commands, job_facts
+from awa_cli.views.facts import job_commands, job_facts, sleep_words
 from awa_cli.views.states import STATE_STYLES
 from awa_cli.views.words import clean, say_seconds
 from awa_lib.reads.attempts import FAULTLESS
@@ -35,7 +35,7 @@ def job_page(dump: JobDump, *, color: bool) -> str:
     if job.metadata:
         lines += ["", paint("Metadata", "bold"), *json_lines(job.metadata)]
     if (result := dump.result) is not None:
-        kept = f"{result.size_bytes} bytes, kept until {encode(result.expires_at)[:19]}Z"
+        kept = f"{result.size_bytes:,} bytes, kept until {encode(result.expires_at)[:19]}Z"
         lines += ["", f"{paint('Result', 'bold')}  {paint(kept, 'dim')}"]
         lines += json_lines(result.value)
     lines += ["", paint("Timeline", "bold"), *[_event(event, paint) for event in dump.timeline]]
@@ -66,7 +66,9 @@ def _attempt(one: JobAttempt, paint: Paint) -> str:
 
 def _step(one: JobStep, paint: Paint) -> str:
     moment = paint(encode(one.ended_at)[:19] + "Z", "dim")
-    return f"{INDENT}{moment}  {say_seconds(one.seconds):>6}  {clean(one.name)}"
+    over = sleep_words(one)
+    rest = f"  {paint(over, 'dim')}" if over else ""
+    return f"{INDENT}{moment}  {say_seconds(one.seconds):>6}  {clean(one.name)}{rest}"
 
 
 def _event(event: JobEvent, paint: Paint) -> str:

@@ -48,7 +48,7 @@ def workflow_page(details: WorkflowDetails, *, color: bool) -> str:
     if details.more:
         lines.append(f"{INDENT}… and more: awa workflow tasks {one.id}")
     if signals := [task for task in details.tasks if task.type == "signal"]:
-        lines += ["", paint("Signals", "bold"), *[_signal(task, paint) for task in signals]]
+        lines += ["", paint("Signals", "bold"), *_signals(signals, paint)]
     if actions := commands_of(details):
         lines += ["", paint("What can be done", "bold"), *[INDENT + line for line in actions]]
     return "\n".join(lines) + "\n"
@@ -94,7 +94,11 @@ def _tree(items: list[Item], paint: Paint) -> list[str]:
     return lines
 
 
-def _signal(task: WorkflowTask, paint: Paint) -> str:
-    state = note_of(task, []) or state_of(task)
-    sign = paint(state_sign(task.state), WORKFLOW_STYLES[task.state])
-    return f"{INDENT}{sign} {clean(task.name)}  {state}"
+def _signals(signals: list[WorkflowTask], paint: Paint) -> list[str]:
+    width = max(cells(clean(task.name)) for task in signals)
+    lines = []
+    for task in signals:
+        name, state = clean(task.name), note_of(task, []) or state_of(task)
+        sign = paint(state_sign(task.state), WORKFLOW_STYLES[task.state])
+        lines.append(f"{INDENT}{sign} {name}{' ' * (width - cells(name))}  {state}")
+    return lines

@@ -18,7 +18,7 @@ from awa_cli.tui.screens.page import Page
 from awa_cli.tui.widgets.dialogs import AskText, Pick, PickPriority
 from awa_cli.tui.widgets.json_tree import JsonTree
 from awa_cli.tui.widgets.trace import trace
-from awa_cli.views.facts import job_commands, job_facts
+from awa_cli.views.facts import job_commands, job_facts, sleep_words
 from awa_cli.views.states import STATE_STYLES, state_sign
 from awa_cli.views.words import age, clean, now, say_seconds, span
 from awa_lib.reads.job_dumps import JobDump, dump_job
@@ -206,11 +206,11 @@ class JobPage(Page[JobDump]):
         if (hidden := len(dump.steps) - _MOST_LINES) > 0:
             lines.append(Content.styled(f"{hidden:,} earlier steps", "$quiet"))
         for step in dump.steps[-_MOST_LINES:]:
-            ends = "" if step.ended_at <= now() else f"  over {age(step.ended_at)}"
+            over = f"  {words}" if (words := sleep_words(step)) else ""
             attempt = f"  attempt {step.attempt}" if dump.job.attempt > 1 else ""
             moment = f"{step.ended_at:%m-%d %H:%M:%S} {say_seconds(step.seconds):>7}  "
             lines.append(
-                Content.assemble((moment, "$quiet"), clean(step.name), (attempt + ends, "$quiet"))
+                Content.assemble((moment, "$quiet"), clean(step.name), (attempt + over, "$quiet"))
             )
         for part in ("#job-steps-title", "#job-steps"):
             self.query_one(part).display = bool(lines)

@@ -18,7 +18,7 @@ from awa_cli.views.actions import ACTIONS
 from awa_cli.views.states import state_label
 from awa_cli.views.tracebacks import read_trace
 from awa_cli.views.trees import grow
-from awa_cli.views.words import age, clean, counted, now, span, waiting_of
+from awa_cli.views.words import age, clean, counted, now, say_seconds, span, waiting_of
 from awa_cli.web.origins import COOKIE, is_csrf, new_csrf
 from awa_cli.web.pages._badges import badges, badges_data
 from awa_cli.web.pages._hints import linked
@@ -61,6 +61,7 @@ def _environment() -> Environment:
     environment.filters.update(
         age=age,
         span=span,
+        took=say_seconds,
         cell=clean,
         waiting_of=waiting_of,
         counted=counted,

@@ -33,6 +33,9 @@ class Desk:
             raise ValueError(f"attempt {job.attempt} was wrong")
         if job.args.how == "returns":
             return {"pages": 3, "note": job.args.note}
+        if job.args.how == "sleeps":
+            await job.step("charge", dict)
+            await job.sleep("cool-off", hours=3)
         if job.args.how == "waits":
             return awa.WaitForCallback(await job.register_callback(timeout_seconds=3600))
         word = self.go_on[job.id] = asyncio.Event()
@@ -98,10 +101,22 @@ def test_it_is_followed_from_begin_to_end(desk, visit) -> None:
 def test_the_result_is_shown_with_its_end(desk, visit) -> None:
     page = visit(f"/jobs/{desk.put('returns')}")
 
-    section = page.locator("section", has_text="bytes, kept until")
+    section = page.locator("section", has_text="bytes, kept until 20")
     expect(section).to_contain_text("pages 3")
     expect(section).to_contain_text("<b>plain</b>")
     expect(section.locator("h2 time")).to_contain_text("in 6d")
+    check_access(page)
+
+
+def test_steps_are_listed_with_the_end_of_a_sleep(desk, visit) -> None:
+    job_id = desk.put("sleeps")
+    page = visit(f"/jobs/{job_id}")
+
+    rows = page.get_by_role("region", name="Steps with their times").locator("tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.nth(1)).to_contain_text("cool-off")
+    expect(rows.nth(1)).to_contain_text("3h")
+    expect(rows.nth(1)).to_contain_text("over in 2h")
     check_access(page)
 
 

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
 
 from awa_lib.django import schema
 from awa_lib.errors import AwaError
@@ -41,6 +42,10 @@ class Command(BaseCommand):  # type: ignore[misc] # Django is not typed
         aliases = [options["database"]] if options["database"] else schema.databases()
         if not aliases:
             raise CommandError("TASKS has no backend of awa: name a database with --database")
+        unknown = [alias for alias in aliases if alias not in connections]
+        if unknown:
+            known = ", ".join(sorted(connections))
+            raise CommandError(f"DATABASES has no {unknown[0]!r}; it has: {known}")
         try:
             if options["check"] or options["plan"]:
                 pending = [self._list(alias) for alias in aliases]

@@ -96,6 +96,10 @@ class Migrate(TestCase):
             "default: the schema of awa is up to date\nsecond: the schema of awa is up to date\n",
         )
 
+    def test_an_unknown_database_is_named(self):
+        with self.assertRaisesMessage(CommandError, "DATABASES has no 'nope'; it has: default"):
+            call_command("awa_migrate", database="nope", stdout=StringIO())
+
     def test_it_does_not_run_in_a_transaction(self):
         with self.assertRaisesMessage(CommandError, "migrations cannot run inside a transaction"):
             call_command("awa_migrate", database="default", stdout=StringIO())
