@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from awa_lib.reads.workflow_tasks import GroupMembers, WorkflowTask, WorkflowWait
+    from awa_lib.reads.workflow_reasons import WorkflowWait
+    from awa_lib.reads.workflow_tasks import GroupMembers, WorkflowTask
 
 __all__ = [
     "WORKFLOW_TASKS",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
@@ -94,8 +93,6 @@ class TaskAttempt:
             return False
         if self._attempt.stop_reason in OVER:
             return self._stopped()
-        if isinstance(error, asyncio.CancelledError):
-            return False  # the worker stops, or frees the slot of a wait
         trace = clean("".join(traceback.format_exception(error))[-_LONGEST_TRACE:])
         self._attempt.trace = trace
         kind = type(error)

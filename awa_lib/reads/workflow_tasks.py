@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from awa_lib._sql import sql
 from awa_lib.errors import ValidationError, WorkflowNotFound
 from awa_lib.filters import checked_limit
+from awa_lib.reads.workflow_reasons import MOST_WAITS, WorkflowWait, causes_of, ints, waits_of
 from awa_lib.reads.workflows import (
     WorkflowEdge,
     WorkflowOverview,
@@ -20,30 +21,24 @@ from awa_lib.states import TASK_STATES
 from awa_lib.validation import INT32_MAX, LONGEST_NAME, int64_of, number_of, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from awa_lib._sql import Op, Rows
+    from awa_lib.reads.workflow_reasons import SkipCause
 
 __all__ = [
     "TASK_STATES",
     "GroupMembers",
-    "SkipCause",
     "WorkflowDetails",
     "WorkflowTask",
-    "WorkflowWait",
     "list_workflow_tasks",
     "workflow_details",
 ]
 
-# Of a task that waits for more, the rest is a number.
-_MOST_WAITS: Final = 5
 # Read for a page, however few tasks it has.
 _LEAST_EDGES: Final = 2_000
-_OPEN: Final = ("waiting", "started", "open")
 _MOST_FAILED: Final = 3
-# Rules by which a single parent decides that a task is skipped.
-_SKIPPED_BY_ONE: Final = ("all_succeeded", "all_failed")
 # Members that are read for the ends of groups: 100,000 took 110 ms on a busy server.
 _MOST_TIMED: Final = 20_000
 
@@ -60,30 +55,6 @@ class GroupMembers:
     succeeded: int
     failed: int
     skipped: int
-
-
-@dataclass(frozen=True, slots=True)
-class WorkflowWait:
-    """A reason why a task waits."""
-
-    reason: Literal["end", "signal", "retry", "time"]
-    """For the end of a task or group, for a signal that was not sent, for the retry of a task or
-    group that failed, was cancelled or skipped, or for a time."""
-    name: str | None = None
-    """Of the task, group or signal."""
-    state: str | None = None
-    """Of the task or group."""
-    until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SkipCause:
-    """A task or group before a skipped one, whose end decided that."""
-
-    name: str
-    type: Literal["task", "group"]
-    state: str
-    """``failed``, ``cancelled``, ``skipped`` or ``succeeded``; of a group, of a task of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,17 +257,20 @@ def _tasks(workflow_id: int, nodes: Sequence[_Node]) -> Op[list[WorkflowTask]]:
     missing = {n.number + 1 for n in nodes if n.type == "group" and n.members.total}
     missing |= {n.group_number for n in nodes if n.group_number is not None}
     if missing := missing - known.keys():
-        rows = yield sql.read_workflows("nodes", workflow=workflow_id, numbers=_ints(missing))
+        rows = yield sql.read_workflows("nodes", workflow=workflow_id, numbers=ints(missing))
         if len(rows) < len(missing):
             raise WorkflowNotFound(workflow_id)
         known |= {node.number: node for node in _nodes(rows)}
     deciding = {n.number: _deciding(n, known) for n in nodes}
     begun = [n.job_id for n in deciding.values() if n.state != "waiting" and n.job_id is not None]
-    read = (yield sql.read_workflows("jobs_of_tasks", ids=_ints(begun))) if begun else []
+    read = (yield sql.read_workflows("jobs_of_tasks", ids=ints(begun))) if begun else []
     jobs = {row[0]: _Job(*row[1:]) for row in read}
     ends = yield from _group_ends(workflow_id, nodes)
-    waits = yield from _waits(workflow_id, [n for n in deciding.values() if n.state == "waiting"])
-    causes = yield from _causes(workflow_id, [n for n in deciding.values() if n.state == "skipped"])
+    waiting = [n for n in deciding.values() if n.state == "waiting" and n.type == "task"]
+    blocked = [n.number for n in waiting if _is_blocked(n)]
+    waits = yield from waits_of(workflow_id, [n.number for n in waiting], blocked)
+    skipped = {n.number: n.rule for n in deciding.values() if n.state == "skipped"}
+    causes = yield from causes_of(workflow_id, skipped)
     found = []
     for n in nodes:
         first = deciding[n.number]
@@ -314,7 +288,7 @@ def _group_ends(workflow_id: int, nodes: Sequence[_Node]) -> Op[dict[int, dateti
             left -= n.members.total
     if not over:
         return {}
-    rows = yield sql.read_workflows("group_ends", workflow=workflow_id, groups=_ints(over))
+    rows = yield sql.read_workflows("group_ends", workflow=workflow_id, groups=ints(over))
     return {number: ended_at for number, ended_at in rows if ended_at is not None}
 
 
@@ -335,40 +309,6 @@ def _job_of(node: _Node, job: _Job, ended_at: datetime | None) -> _Job:
 def _deciding(node: _Node, known: dict[int, _Node]) -> _Node:
     """Return the node whose parents are those of this: of a group its first member."""
     return known.get(node.number + 1, node) if node.type == "group" and node.members.total else node
-
-
-def _waits(workflow_id: int, nodes: Sequence[_Node]) -> Op[dict[int, list[WorkflowWait]]]:
-    waiting = [n.number for n in nodes if n.type == "task"]
-    if not waiting:
-        return {}
-    rows = yield sql.read_workflows(
-        "waits",
-        workflow=workflow_id,
-        children=_ints(waiting),
-        failed=_ints(n.number for n in nodes if _is_blocked(n)),
-        most=_MOST_WAITS,
-    )
-    waits: dict[int, list[WorkflowWait]] = {}
-    for child, name, kind, state in rows:
-        if kind == "signal":
-            one = WorkflowWait("signal", name)
-        else:
-            one = WorkflowWait("end" if state in _OPEN else "retry", name, state)
-        waits.setdefault(child, []).append(one)
-    return waits
-
-
-def _causes(workflow_id: int, nodes: Sequence[_Node]) -> Op[dict[int, SkipCause]]:
-    skipped = {n.number: n.rule for n in nodes if n.rule in _SKIPPED_BY_ONE}
-    if not skipped:
-        return {}
-    rows = yield sql.read_workflows(
-        "causes",
-        workflow=workflow_id,
-        children=_ints(skipped),
-        all_failed=_ints(number for number, rule in skipped.items() if rule == "all_failed"),
-    )
-    return {child: SkipCause(name, kind, state) for child, name, kind, state in rows}
 
 
 def _is_blocked(node: _Node) -> bool:
@@ -420,7 +360,7 @@ def _task(
         seconds=job.seconds,
         waits=waits,
         # A group that is open and has a failed member counts as both.
-        more_waits=total - _MOST_WAITS if len(waits) == _MOST_WAITS else 0,
+        more_waits=total - MOST_WAITS if len(waits) == MOST_WAITS else 0,
         skipped_by=cause if state == "skipped" else None,
     )
 
@@ -432,7 +372,3 @@ def _group_state(node: _Node, first: _Node) -> str:
     if counts.failed:
         return "cancelled" if first.state == "cancelled" else "failed"
     return "skipped" if counts.skipped and not counts.succeeded else "succeeded"
-
-
-def _ints(numbers: Iterable[int]) -> str:
-    return "{" + ",".join(map(str, sorted(numbers))) + "}"

@@ -57,6 +57,21 @@ def test_reads_work_and_changes_are_refused_in_a_sentence(
         assert FIND in ran.err
 
 
+def test_workflows_are_shown_and_not_changed(process, standby_url, sound_url) -> None:
+    with awa.Client(sound_url) as client, client.workflow("there") as flow:
+        flow.add({}, kind="one", after=flow.add({}, kind="one", name="first"), signal="go")
+    with awa.Client(standby_url) as there:
+        eventually(lambda: there.get_workflow(flow.id))
+        with pytest.raises(awa.Unavailable), there.extend_workflow(flow.id, key="k") as more:
+            more.add({}, kind="one")
+    for words in (["list"], ["show", flow.id], ["tasks", flow.id], ["show", flow.id, "-o", "dot"]):
+        ran = process("workflow", *words, url=standby_url)
+        assert (ran.status, "Traceback" in ran.err) == (0, False), (words, ran)
+    for words in (["cancel", flow.id, "--yes"], ["signal", flow.id, "go"]):
+        ran = process("workflow", *words, url=standby_url)
+        assert (ran.status, "the database takes no changes" in ran.err) == (3, True), (words, ran)
+
+
 def test_the_doctor_says_that_it_is_a_standby(process, standby_url, sound_url) -> None:
     here = process("doctor", "--check", "standby", url=standby_url)
     there = process("doctor", "--check", "standby", url=sound_url)

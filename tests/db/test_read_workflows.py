@@ -11,10 +11,10 @@ from fix_wait import aeventually
 from fix_worker import Rows, working
 
 import awa_lib as awa
+from awa_lib.reads.workflow_reasons import WorkflowWait
 from awa_lib.reads.workflow_tasks import (
     GroupMembers,
     WorkflowTask,
-    WorkflowWait,
     workflow_details,
 )
 from awa_lib.reads.workflows import WorkflowEdge, first_edges

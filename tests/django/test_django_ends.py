@@ -46,6 +46,20 @@ def test_a_sleep_is_no_end(project: Project, rows: Rows, told: Path) -> None:
     assert found == "[]"
 
 
+def test_a_function_that_is_cancelled_by_itself_fails(
+    project: Project, rows: Rows, told: Path
+) -> None:
+    """It raises what one of its own tasks has raised."""
+    (job,) = project.ask("print(tasks.cancel_itself.using(max_attempts=1).enqueue().id)")
+    worker = project.worker()
+    eventually(lambda: rows.states() == {"failed": 1}, timeout=60)
+    stop(worker)
+    (found,) = project.ask(f"print(tasks.cancel_itself.get_result('{job}').status)")
+
+    assert said(told) == {job: ["FAILED", "asyncio.exceptions.CancelledError"]}
+    assert found == "FAILED"
+
+
 def test_a_cancelled_task_fails_whatever_its_function_does(
     project: Project, rows: Rows, told: Path, tmp_path: Path
 ) -> None:

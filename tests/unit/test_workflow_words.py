@@ -18,12 +18,11 @@ from awa_cli.views.workflow_tasks import (
 )
 from awa_cli.views.workflow_tree import commands_of
 from awa_cli.views.workflows import can_cancel, state_words
+from awa_lib.reads.workflow_reasons import SkipCause, WorkflowWait
 from awa_lib.reads.workflow_tasks import (
     GroupMembers,
-    SkipCause,
     WorkflowDetails,
     WorkflowTask,
-    WorkflowWait,
 )
 from awa_lib.reads.workflows import WorkflowEdge, WorkflowOverview
 

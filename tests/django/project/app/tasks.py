@@ -160,6 +160,11 @@ async def nap():
 
 
 @task
+async def cancel_itself():
+    raise asyncio.CancelledError("a part of it was cancelled")
+
+
+@task
 def oversleep(seconds):
     time.sleep(seconds)
     return "late"
