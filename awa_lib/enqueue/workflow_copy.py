@@ -46,8 +46,9 @@ class PlanText:
 
     def edges(self) -> Iterator[str]:
         """Yield the rows of edges."""
-        workflow = self._workflow
-        return _blocks(f"{workflow}\t{parent}\t{child}\n" for parent, child in self._plan.edges())
+        workflow, edges = f"{self._workflow}\t", self._plan.edges()
+        while batch := list(islice(edges, _BLOCK)):
+            yield "".join([f"{workflow}{parent}\t{child}\n" for parent, child in batch])
 
     def jobs(self, *, scheduled: bool) -> Iterator[str]:
         """Yield the rows of jobs that start, of those that may run now or of the others."""

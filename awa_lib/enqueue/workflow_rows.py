@@ -179,8 +179,12 @@ def columns(rows: Sequence[Row]) -> dict[str, Any]:
         ("signals_each", "signals", [row.waits[1] for row in rows], _numbers),
         ("groups", "group", [row.group for row in tasks], _numbers),
         ("rules", "rule", [part.when for part in parts], pgtext.text_array),
-        ("on_parent_failures", "on_parent_failure", [part.on_parent_failure for part in parts],
-         pgtext.text_array),
+        (
+            "on_parent_failures",
+            "on_parent_failure",
+            [part.on_parent_failure for part in parts],
+            pgtext.text_array,
+        ),
         ("not_befores", "not_before", [part.not_before for part in parts], _moments),
         ("waits", "wait", [part.wait for part in parts], _numbers),
         ("kinds", "kind", [row.kind for row in tasks], pgtext.nullable_array),
@@ -189,7 +193,7 @@ def columns(rows: Sequence[Row]) -> dict[str, Any]:
         ("max_attempts_each", "max_attempts", [one.max_attempts for one in options], _numbers),
         ("metadata_each", "metadata", [one.metadata for one in options], _json_array),
         ("tags_each", "tags", [one.tags for one in options], _tags),
-    )  # fmt: skip
+    )  # fmt: skip - a line for each column
     for each, shared, values, write in of_rows:
         same = not values or values.count(values[0]) == len(values)
         found[each] = write([] if same else values)

@@ -105,15 +105,10 @@ class Workflow:
         """
         jobs = self._check([args], options)
         node = Task(self._name(name, jobs.kinds[0]))
-        parents = self._parents(after)
-        if result_of is not None:
-            for parent in (read := self._parents(result_of, "result_of")):
-                self._check_result(parent)
-            parents += read
         self._add(
             node,
             jobs,
-            parents,
+            self._parents(after) + self._read(result_of),
             when=when,
             on_parent_failure=on_parent_failure,
             signal=signal,
@@ -215,8 +210,8 @@ class Workflow:
     def rename(self, known: Container[str], number: int) -> list[str]:
         """Give tasks that were given no name another, when theirs is known; return the new names.
 
-        ``known`` are nodes that the workflow has already.  New names count on from ``number``: with
-        that of the nodes so far, whatever their names are, the next is free nearly always.
+        ``known`` are nodes that the workflow has already.  New names count on from ``number``: from
+        that of its tasks, whatever their names are, the next is free nearly always.
         """
         new = []
         for name, kind in list(self._unnamed.items()):
@@ -340,6 +335,12 @@ class Workflow:
             elif not isinstance(known, Signal):
                 raise _taken(name)
             yield known
+
+    def _read(self, result_of: After) -> list[Node | str]:
+        read = self._parents(result_of, "result_of")
+        for parent in read:
+            self._check_result(parent)
+        return read
 
     def _check_result(self, parent: Node | str) -> None:
         node = self._names.get(parent) if isinstance(parent, str) else parent

@@ -115,7 +115,7 @@ def extend_workflow(workflow_id: int, flow: Workflow) -> Op[int]:
     if (size := found["tasks"] + len(flow)) > LARGEST:
         raise ValidationError(f"a workflow has at most {LARGEST:,} tasks, got {size:,}")
     nodes = int(found["nodes"])
-    known = yield from _known(workflow_id, flow, nodes)
+    known = yield from _known(workflow_id, flow, int(found["tasks"]))
     flow.check(known, {name for name, (_, of) in known.items() if of == "signal"})
     plan = Plan(flow, nodes + 1, {name: number for name, (number, _) in known.items()})
     yield sql.workflows(
@@ -130,7 +130,7 @@ def extend_workflow(workflow_id: int, flow: Workflow) -> Op[int]:
     return workflow_id
 
 
-def _known(workflow_id: int, flow: Workflow, nodes: int) -> Op[dict[str, tuple[int, str]]]:
+def _known(workflow_id: int, flow: Workflow, tasks: int) -> Op[dict[str, tuple[int, str]]]:
     """Return number and type of the nodes of a workflow that have names of new ones or parents."""
     known: dict[str, tuple[int, str]] = {}
     names = flow.names()
@@ -139,7 +139,8 @@ def _known(workflow_id: int, flow: Workflow, nodes: int) -> Op[dict[str, tuple[i
             "nodes_named", workflow=workflow_id, names=pgtext.text_array(names)
         )
         known |= {row[0]: (row[1], row[2]) for row in rows}
-        names = flow.rename(known, nodes)
+        names = flow.rename(known, tasks)
+        tasks *= 2  # so that many names in a row are passed in a few looks
     if flow.unknown(known) is not None:
         # For the error, which names the nearest.
         rows = yield sql.workflows("named_nodes", workflow=workflow_id)

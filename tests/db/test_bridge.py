@@ -93,6 +93,32 @@ async def test_many_and_very_many(lent: Lent, look) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("count", [10, 1500])
+async def test_a_workflow_of_any_size(lent: Lent, look, count: int) -> None:
+    def fill(flow: awa.Workflow) -> None:
+        parts = flow.add_many([{"n": "\t\\x"}] * count, kind="part", tags=["a,"])
+        later = flow.add({}, kind="later", not_before="2100-01-01T00:00:00Z")
+        flow.add({}, kind="end", after=[parts, later], wait=1.5)
+
+    made = lent.client.inner.workflow("w")
+    if lent.blocking:
+        with made as flow:
+            fill(flow)
+    else:
+        async with made as flow:
+            fill(flow)
+    assert kinds(look) == []
+    await settle(lent.commit())
+
+    assert look("SELECT kind, args, tags, count(*) AS n FROM awa.jobs GROUP BY 1, 2, 3 ORDER BY 1") == [
+        {"kind": "later", "args": {}, "tags": [], "n": 1},
+        {"kind": "part", "args": {"n": "\t\\x"}, "tags": ["a,"], "n": count},
+    ]  # fmt: skip
+    assert look("SELECT waiting, started FROM awa.workflows") == [
+        {"waiting": 1, "started": count + 1}
+    ]
+
+
 @pytest.mark.parametrize("verb", ["insert_many", "enqueue_many_copy"])
 async def test_a_bad_value_in_a_late_block_undoes_its_call_alone(lent: Lent, look, verb) -> None:
     """It is found while the server has the blocks before; the transaction goes on."""

@@ -214,6 +214,37 @@ def test_tasks_that_are_added_do_not_read_the_others(conn, large: awa.Workflow) 
     assert all(task.name.startswith("same_") for task in again)
 
 
+@pytest.mark.parametrize("count", [1, COPIED + 1])
+def test_added_tasks_see_how_older_parents_have_ended(client, conn, count: int) -> None:
+    with client.workflow("older") as flow:
+        done = flow.add({}, kind="k", name="done")
+        bad = flow.add({}, kind="k", name="bad")
+        flow.add({}, kind="k", name="runs")
+    for task, state in ((done, "completed"), (bad, "failed")):
+        conn.execute(
+            "UPDATE awa.jobs_hot SET state = %s::awa.job_state, finalized_at = now()"
+            " WHERE id = %s", [state, task.job_id],
+        )  # fmt: skip
+        run(conn, ops.note_ends([(flow.id, task.job_id)]))
+    run(conn, ops.resolve(flow.id))
+    with client.extend_workflow(flow.id) as more:
+        for parent in ("done", "bad", "runs"):
+            more.add_many([{}] * count, kind="k", name=f"behind {parent}", after=parent)
+        more.add_many([{}] * count, kind="k", name="free")
+        more.add({}, kind="k", name="last", after="behind runs")
+
+    found = conn.execute(
+        "SELECT g.name, n.state, count(*) FROM awa.workflow_nodes AS n"
+        " JOIN awa.workflow_nodes AS g"
+        " ON g.workflow_id = n.workflow_id AND g.number = n.group_number"
+        " WHERE n.workflow_id = %s GROUP BY 1, 2 ORDER BY 1", [flow.id],
+    ).fetchall()  # fmt: skip
+    assert found == [
+        ("behind bad", "skipped", count), ("behind done", "started", count),
+        ("behind runs", "waiting", count), ("free", "started", count),
+    ]  # fmt: skip
+
+
 def test_a_mistake_in_added_tasks_names_the_nearest(client, large: awa.Workflow) -> None:
     with (
         pytest.raises(awa.ValidationError, match="not in the workflow") as refused,
