@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -13,9 +13,6 @@ from awa_cli.parser.options import Report, ReportFormat
 from awa_cli.terminal.output import result, say, show_document, show_text
 from awa_cli.terminal.prompts import ask, confirm
 from awa_cli.views.words import clean, counted
-
-# In the audit log, of all that were retried.
-_NAMED: Final = 20
 
 
 @app.command(
@@ -72,7 +69,11 @@ def signal(
     ],
     *,
     payload: Annotated[
-        str | None, typer.Option(metavar="JSON", help="Data: JSON, @FILE, or - for stdin.")
+        str | None,
+        typer.Option(
+            metavar="JSON",
+            help="JSON, @FILE, or - for stdin; tasks read it as the result of the signal.",
+        ),
     ] = None,
 ) -> None:
     """Send a signal to a workflow, for which tasks wait.
@@ -135,6 +136,7 @@ def retry(
     unless --task names them and --downstream is not given.
     """
     from awa_cli.documents.reports import RetriedTasks
+    from awa_cli.views.actions import retried
     from awa_cli.views.workflow_tasks import some_names
     from awa_lib.ops.workflow_retries import retry_workflow
 
@@ -151,7 +153,7 @@ def retry(
                 "workflow.retry",
                 workflow_id,
                 retry_workflow(workflow_id, tasks=names, downstream=downstream),
-                lambda names: {"tasks": len(names), "names": names[:_NAMED]},
+                retried,
                 downstream=downstream,
             )
     if output is ReportFormat.json:
