@@ -108,6 +108,12 @@ SELECT type, number, state, job_id,
 FROM awa.workflow_nodes
 WHERE workflow_id = :workflow::bigint AND name = :name::text
 
+-- name: numbered_node
+-- The node with this number, as named_node returns one.  Primary key.
+SELECT type, number, state, job_id, 0 AS members
+FROM awa.workflow_nodes
+WHERE workflow_id = :workflow::bigint AND number = :number::int
+
 -- name: signal_payload
 -- What was sent with a signal.  Primary key.
 SELECT args::text AS payload FROM awa.workflow_nodes
