@@ -14,6 +14,8 @@ from awa_cli.terminal.output import result, say, show_document, show_text
 from awa_cli.terminal.prompts import ask, confirm
 from awa_cli.views.words import clean, counted
 
+ListTasks = Annotated[bool, typer.Option("--dry-run", help="List the tasks; change nothing.")]
+
 
 @app.command(
     epilog="""
@@ -125,9 +127,7 @@ def retry(
         bool,
         typer.Option("--downstream", help="Also run all ended tasks behind them again."),
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the tasks; change nothing.")
-    ] = False,
+    dry_run: ListTasks = False,
     output: Report = ReportFormat.table,
 ) -> None:
     """Retry the tasks of a workflow that failed or were cancelled, or those named.
@@ -147,8 +147,7 @@ def retry(
         )
         if not dry_run:
             if names is None or downstream:
-                which = f"{counted(len(found), 'task')} of workflow {workflow_id}"
-                ask(ctx, f"retry {which}: {some_names(found)}")
+                ask(ctx, f"retry {_counted(found, workflow_id)}: {some_names(found)}")
             found = db.change(
                 "workflow.retry",
                 workflow_id,
@@ -161,4 +160,8 @@ def retry(
     elif dry_run:
         show_text("".join(f"{clean(name)}\n" for name in found))
     else:
-        result(f"Retried {counted(len(found), 'task')} of workflow {workflow_id}")
+        result(f"Retried {_counted(found, workflow_id)}")
+
+
+def _counted(names: list[str], workflow_id: int) -> str:
+    return f"{counted(len(names), 'task')} of workflow {workflow_id}"
