@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -220,8 +219,11 @@ class RunningJob:
 
 
 def _has_loop() -> bool:
+    # Deferred: commands that need no database import this module, and load no asyncio.
+    from asyncio import get_running_loop
+
     try:
-        asyncio.get_running_loop()
+        get_running_loop()
     except RuntimeError:
         return False
     return True

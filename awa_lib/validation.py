@@ -26,10 +26,12 @@ __all__ = [
     "did_you_mean",
     "int64_of",
     "items_of",
+    "member_of",
     "moment_of",
     "name_of",
     "names_of",
     "nearest",
+    "no_member",
     "number_of",
     "one_line",
     "parse_duration",
@@ -57,6 +59,7 @@ _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 60480
 _LONGEST_DURATION: Final = 100
 # In a message; a name that is allowed is quoted whole.
 _LONGEST_QUOTED: Final = LONGEST_NAME
+_MEMBER: Final = re.compile(r"(.+)\[(\d{1,6})\]", re.DOTALL | re.ASCII)
 _MOST_NAMED: Final = 50
 # Words among which the nearest is looked for: 100,000 took seconds.
 _MOST_COMPARED: Final = 5_000
@@ -189,6 +192,20 @@ def unknown_word(message: str, word: object, known: Iterable[str]) -> Validation
         message,
         why=f"valid: {', '.join(names[:_MOST_NAMED])}{more}",
         hint=did_you_mean(word, names[:_MOST_COMPARED]),
+    )
+
+
+def member_of(task: str) -> tuple[str, int] | None:
+    """Return the group and the place that a name such as ``parts[17]`` stands for, or None."""
+    found = _MEMBER.fullmatch(task)
+    return None if found is None else (found[1], int(found[2]))
+
+
+def no_member(workflow_id: int, group: str, place: int, members: int) -> ValidationError:
+    """Return the error for a task that a group of a workflow does not have."""
+    return ValidationError(
+        f"workflow {workflow_id} has no task '{group}[{place}]'",
+        why=f"the group {group!r} has {members:,} tasks, counted from 0",
     )
 
 

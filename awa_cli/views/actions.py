@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
     from awa_lib.models import BulkOperation
 
-__all__ = ["ACTIONS", "Action", "Danger", "operator", "recorded", "submitted"]
+__all__ = ["ACTIONS", "Action", "Danger", "operator", "recorded", "retried", "submitted"]
 
 R = TypeVar("R")
+# Of all tasks that were retried, in the audit log.
+_NAMED: Final = 20
 
 
 class Danger(IntEnum):
@@ -332,6 +334,11 @@ def recorded(
 
     entry = Entry(actor, via, ACTIONS[action_id].id, str(target), detail)
     return announced(op, entry) if action_id in _PAGED else audited(op, entry, outcome)
+
+
+def retried(names: list[str]) -> dict[str, Any]:
+    """Return the detail of an audit entry for retried tasks: how many, and the first names."""
+    return {"tasks": len(names), "names": names[:_NAMED]}
 
 
 def submitted(one: BulkOperation) -> dict[str, Any]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from awa_lib._sql import atomic, sql
 from awa_lib.codec import pgtext
@@ -12,7 +11,7 @@ from awa_lib.errors import Conflict, ValidationError, WorkflowNotFound
 from awa_lib.ops.dead_letters import MOVE_BATCH, retry_page
 from awa_lib.ops.jobs import retry_in_pages
 from awa_lib.ops.workflows import lock_workflow, note_ends, resolve
-from awa_lib.validation import int64_of, names_of, unknown_word
+from awa_lib.validation import int64_of, member_of, names_of, no_member, unknown_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
 
 __all__ = ["retry_workflow"]
-
-_MEMBER: Final = re.compile(r"(.+)\[(\d{1,6})\]", re.DOTALL | re.ASCII)
 
 
 def retry_workflow(
@@ -141,15 +138,12 @@ def _numbers_of(workflow_id: int, tasks: Sequence[str] | None) -> Op[list[int]]:
     numbers = []
     for task in tasks:
         number = known.get(task)
-        member = _MEMBER.fullmatch(task) if number is None else None
-        if member is not None and member[1] in groups:
-            members, place = groups[member[1]], int(member[2])
-            if place >= len(members):
-                raise ValidationError(
-                    f"workflow {workflow_id} has no task {task!r}",
-                    why=f"the group {member[1]!r} has {len(members):,} tasks, counted from 0",
-                )
-            number = members[place]
+        member = member_of(task) if number is None else None
+        if member is not None and member[0] in groups:
+            group, place = member
+            if place >= len(groups[group]):
+                raise no_member(workflow_id, group, place, len(groups[group]))
+            number = groups[group][place]
         if number is None:
             rows = yield sql.workflows("named_nodes", workflow=workflow_id)
             if not rows:

@@ -6,13 +6,13 @@ import shlex
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from awa_lib._json import as_data
-from awa_lib._sql import sql
+from awa_lib._sql import Rows, sql
 from awa_lib.codec.decode import value_decoder
 from awa_lib.codec.job_results import type_of
 from awa_lib.errors import Conflict, ResultExpired, ValidationError, WorkflowNotFound
 from awa_lib.reads.job_results import ended_result
 from awa_lib.reads.workflows import label
-from awa_lib.validation import int64_of, name_of, unknown_word
+from awa_lib.validation import int64_of, member_of, name_of, no_member, unknown_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -113,7 +113,8 @@ def task_result(workflow_id: int, name: str) -> Op[Any]:
     """Return what a task of a workflow has returned, as JSON data; of a group a list.
 
     The list has the results of the group's tasks in order, and None for each that has none; more
-    than 64 MiB of them are refused, see ``task_results``.  A task reads those of the tasks that it
+    than 64 MiB of them are refused, see ``task_results``; of one of them alone it is ``parts[17]``,
+    counted from 0.  A task reads those of the tasks that it
     waited for: ``client.task_result(job.workflow_id, "merge")``.  Of a signal it is what was sent
     with it.  Waits for nothing.  Raises WorkflowNotFound, ValidationError for an unknown task,
     Conflict for one that has not ended and a signal that was not sent, JobFailed, NoResult,
@@ -157,6 +158,8 @@ def _list(workflow_id: int, name: str) -> Op[list[Any]]:
 
 def _named(workflow_id: int, name: str) -> Op[_Node]:
     rows = yield sql.workflows("named_node", workflow=workflow_id, name=name)
+    if not rows and (member := member_of(name)) is not None:
+        rows = yield from _member(workflow_id, *member)
     if rows:
         return _Node(*rows[0])
     rows = yield sql.workflows("named_nodes", workflow=workflow_id)
@@ -164,6 +167,18 @@ def _named(workflow_id: int, name: str) -> Op[_Node]:
         raise WorkflowNotFound(workflow_id)
     raise unknown_word(
         f"workflow {workflow_id} has no task {name!r}", name, [row[0] for row in rows]
+    )
+
+
+def _member(workflow_id: int, group: str, place: int) -> Op[Rows]:
+    """Return the node of a group's member, or no row if there is no such group."""
+    rows = yield sql.workflows("named_node", workflow=workflow_id, name=group)
+    if not rows or (node := _Node(*rows[0])).type != "group":
+        return Rows([])
+    if place >= node.members:
+        raise no_member(workflow_id, group, place, node.members)
+    return (
+        yield sql.workflows("numbered_node", workflow=workflow_id, number=node.number + 1 + place)
     )
 
 

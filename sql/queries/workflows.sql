@@ -199,6 +199,12 @@ WHERE workflow_id = :workflow::bigint AND name = :name::text
   -- Retention deletes the row first.
   AND EXISTS (SELECT FROM awa.workflows WHERE id = :workflow::bigint)
 
+-- name: numbered_node
+-- The node with this number, as named_node returns one.  Primary key.
+SELECT type, number, state, job_id, 0 AS members
+FROM awa.workflow_nodes
+WHERE workflow_id = :workflow::bigint AND number = :number::int
+
 -- name: signal_payload
 -- What was sent with a signal.  Primary key.
 SELECT args::text AS payload FROM awa.workflow_nodes

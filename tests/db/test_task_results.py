@@ -186,6 +186,19 @@ async def test_what_is_no_group(client, grouped: Grouped) -> None:
         await every(client, flow + 1)
 
 
+async def test_one_task_of_a_group(client, grouped: Grouped, look) -> None:
+    flow = grouped("1", "2", "3")
+    look("UPDATE awa.jobs_hot SET state = 'completed', finalized_at = now() WHERE kind = 'part'")
+
+    assert await client.task_result(flow, "parts[1]") == 2
+    with pytest.raises(awa.ValidationError, match=r"has no task 'parts\[3\]'") as none:
+        await client.task_result(flow, "parts[3]")
+    assert none.value.why == "the group 'parts' has 3 tasks, counted from 0"
+    for name in ("total[0]", "prats[0]"):
+        with pytest.raises(awa.ValidationError, match="has no task"):
+            await client.task_result(flow, name)
+
+
 async def test_a_task_that_waits_has_no_result_yet(client, grouped: Grouped, look) -> None:
     flow = grouped("1")
     with pytest.raises(awa.Conflict, match="has no result yet") as waits:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -14,8 +14,7 @@ from awa_cli.terminal.output import result, say, show_document, show_text
 from awa_cli.terminal.prompts import ask, confirm
 from awa_cli.views.words import clean, counted
 
-# In the audit log, of all that were retried.
-_NAMED: Final = 20
+ListTasks = Annotated[bool, typer.Option("--dry-run", help="List the tasks; change nothing.")]
 
 
 @app.command(
@@ -72,7 +71,11 @@ def signal(
     ],
     *,
     payload: Annotated[
-        str | None, typer.Option(metavar="JSON", help="Data: JSON, @FILE, or - for stdin.")
+        str | None,
+        typer.Option(
+            metavar="JSON",
+            help="JSON, @FILE, or - for stdin; tasks read it as the result of the signal.",
+        ),
     ] = None,
 ) -> None:
     """Send a signal to a workflow, for which tasks wait.
@@ -124,9 +127,7 @@ def retry(
         bool,
         typer.Option("--downstream", help="Also run all ended tasks behind them again."),
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the tasks; change nothing.")
-    ] = False,
+    dry_run: ListTasks = False,
     output: Report = ReportFormat.table,
 ) -> None:
     """Retry the tasks of a workflow that failed or were cancelled, or those named.
@@ -135,6 +136,7 @@ def retry(
     unless --task names them and --downstream is not given.
     """
     from awa_cli.documents.reports import RetriedTasks
+    from awa_cli.views.actions import retried
     from awa_cli.views.workflow_tasks import some_names
     from awa_lib.ops.workflow_retries import retry_workflow
 
@@ -145,13 +147,12 @@ def retry(
         )
         if not dry_run:
             if names is None or downstream:
-                which = f"{counted(len(found), 'task')} of workflow {workflow_id}"
-                ask(ctx, f"retry {which}: {some_names(found)}")
+                ask(ctx, f"retry {_counted(found, workflow_id)}: {some_names(found)}")
             found = db.change(
                 "workflow.retry",
                 workflow_id,
                 retry_workflow(workflow_id, tasks=names, downstream=downstream),
-                lambda names: {"tasks": len(names), "names": names[:_NAMED]},
+                retried,
                 downstream=downstream,
             )
     if output is ReportFormat.json:
@@ -159,4 +160,8 @@ def retry(
     elif dry_run:
         show_text("".join(f"{clean(name)}\n" for name in found))
     else:
-        result(f"Retried {counted(len(found), 'task')} of workflow {workflow_id}")
+        result(f"Retried {_counted(found, workflow_id)}")
+
+
+def _counted(names: list[str], workflow_id: int) -> str:
+    return f"{counted(len(names), 'task')} of workflow {workflow_id}"

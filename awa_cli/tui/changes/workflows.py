@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.tui.changes.change import Change
 from awa_cli.tui.widgets.dialogs import AskText, Pick
-from awa_cli.views.actions import operator, recorded
+from awa_cli.views.actions import operator, recorded, retried
 from awa_cli.views.words import clean, counted
 from awa_cli.views.workflow_tasks import can_retry
 from awa_cli.views.workflows import called, title_of
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["cancel", "retry", "send"]
 
 _SAMPLE: Final = 8
-# In the audit log, of all that were retried.
-_NAMED: Final = 20
 
 
 def cancel(one: WorkflowOverview) -> Change:
@@ -93,7 +91,7 @@ async def _retry(
             retry_workflow(one.id, tasks=names, downstream=downstream),
             via="tui",
             actor=operator(),
-            outcome=lambda done: {"tasks": len(done), "names": done[:_NAMED]},
+            outcome=retried,
             downstream=downstream,
         ),
         in_parts=True,
@@ -104,7 +102,10 @@ async def _retry(
 
 
 async def send(app: Host, one: WorkflowOverview, names: Sequence[str]) -> None:
-    """Ask for a signal and its data, ask again, and send it.  ``names`` are those not sent yet."""
+    """Ask for a signal and its payload, ask again, and send it.
+
+    ``names`` are those that were not sent yet.
+    """
     name: str | None = names[0] if len(names) == 1 else None
     if len(names) > 1:
         options = [(each, clean(each)) for each in names]
@@ -115,7 +116,7 @@ async def send(app: Host, one: WorkflowOverview, names: Sequence[str]) -> None:
         name = await app.push_screen_wait(AskText("Name of the signal"))
     if name is None:
         return
-    title = f"Data of signal {clean(name)}, as JSON"
+    title = f"Payload of signal {clean(name)}, as JSON"
     text = await app.push_screen_wait(AskText(title, "null", check=_fault))
     if text is not None:
         with_data = "" if text == "null" else f" with {clean(text)}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from awa_cli.access import Identity
+from awa_cli.views.actions import retried
 from awa_cli.web.api.fields import BeforeId, Limit, Name, change
 from awa_cli.web.endpoints import Routes
 from awa_cli.web.json_schema import Rule
@@ -167,7 +168,7 @@ def retry(
         "workflow.retry",
         workflow_id,
         retry_workflow(workflow_id, tasks=tasks, downstream=downstream),
-        outcome=lambda names: {"tasks": len(names), "names": names[:20]},
+        outcome=retried,
         downstream=downstream,
     )
     return RetriedTasks(names)
