@@ -7,9 +7,8 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted([*ROOT.glob("awa_lib/**/*.py"), *ROOT.glob("awa_cli/**/*.py")])
@@ -42,14 +41,25 @@ def long_lists(source: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_few_positional_parameters(path: Path) -> None:
-    assert long_lists(path.read_text()) == ORDERED.get(str(path.relative_to(ROOT)), [])
+@cache
+def source_comments(path: Path) -> list[tuple[int, str]]:
+    """Return the comments of a module, which take long to find."""
+    return list(comments(path.read_text()))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_each_exception_to_a_rule_has_a_reason(path: Path) -> None:
-    bare = [f"{line}: {text}" for line, text in comments(path.read_text()) if BARE.search(text)]
+def test_few_positional_parameters() -> None:
+    found = {str(path.relative_to(ROOT)): long_lists(path.read_text()) for path in MODULES}
+
+    assert {path: names for path, names in found.items() if names} == ORDERED
+
+
+def test_each_exception_to_a_rule_has_a_reason() -> None:
+    bare = [
+        f"{path.relative_to(ROOT)}:{line}: {text}"
+        for path in MODULES
+        for line, text in source_comments(path)
+        if BARE.search(text)
+    ]
 
     assert bare == []
 
@@ -58,7 +68,7 @@ def test_the_formatter_formats() -> None:
     skipped = [
         f"{path.relative_to(ROOT)}:{line}"
         for path in MODULES
-        for line, text in comments(path.read_text())
+        for line, text in source_comments(path)
         if "fmt: skip" in text
     ]
 
