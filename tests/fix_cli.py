@@ -117,6 +117,20 @@ def offline(capsys, monkeypatch) -> Callable[..., Ran]:
 
 
 @pytest.fixture
+def here(offline, monkeypatch) -> Callable[..., Ran]:
+    """Run the command in this process as ``process`` does: ``here("job", "list", url=…)``."""
+
+    def run(*args: object, url: str | None = None) -> Ran:
+        if url is None:
+            monkeypatch.delenv("DATABASE_URL", raising=False)
+        else:
+            monkeypatch.setenv("DATABASE_URL", url)
+        return offline(*args)
+
+    return run
+
+
+@pytest.fixture
 def cli(offline, monkeypatch, database_url) -> Callable[..., Ran]:
     """Run the command in this process, on a migrated database."""
     monkeypatch.setenv("DATABASE_URL", database_url)

@@ -1,4 +1,4 @@
-"""Errors as processes give them: what, why, what to do, and the exit status that scripts read."""
+"""Errors: what, why, what to do, and the exit status, at last that of processes, for scripts."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def lines(text: str) -> list[str]:
 
 
 # The table of errors of awa 0.5, which exits with 1 for all of them and prints Rust's Debug form.
-def test_no_database_named(process) -> None:
-    ran = process("queue", "stats")
+def test_no_database_named(here) -> None:
+    ran = here("queue", "stats")
 
     assert (ran.status, ran.out) == (ExitCode.USAGE, "")
     what, why, do = lines(ran.err)
@@ -38,9 +38,9 @@ def test_no_database_named(process) -> None:
     assert do.startswith("   do: pass --database-url postgresql://USER@HOST/NAME")
 
 
-def test_server_down(process) -> None:
+def test_server_down(here) -> None:
     began = time.monotonic()
-    ran = process("queue", "stats", url=CLOSED)
+    ran = here("queue", "stats", url=CLOSED)
 
     assert time.monotonic() - began < 5
     assert (ran.status, ran.out) == (ExitCode.UNREACHABLE, "")
@@ -50,8 +50,8 @@ def test_server_down(process) -> None:
     assert "pg_isready" in do
 
 
-def test_database_does_not_exist(process, database_url) -> None:
-    ran = process("queue", "stats", url=make_conninfo(database_url, dbname="nope"))
+def test_database_does_not_exist(here, database_url) -> None:
+    ran = here("queue", "stats", url=make_conninfo(database_url, dbname="nope"))
 
     assert ran.status == ExitCode.UNREACHABLE
     assert lines(ran.err)[1:] == [
@@ -60,8 +60,8 @@ def test_database_does_not_exist(process, database_url) -> None:
     ]
 
 
-def test_url_that_is_none(process) -> None:
-    ran = process("queue", "stats", url="nonsense")
+def test_url_that_is_none(here) -> None:
+    ran = here("queue", "stats", url="nonsense")
 
     assert ran.status == ExitCode.USAGE
     what, why, _ = lines(ran.err)
@@ -69,8 +69,8 @@ def test_url_that_is_none(process) -> None:
     assert why == "  why: it is neither postgresql://… nor key=value pairs nor embedded:"
 
 
-def test_schema_is_not_there(process, empty_database_url) -> None:
-    ran = process("queue", "stats", url=empty_database_url)
+def test_schema_is_not_there(here, empty_database_url) -> None:
+    ran = here("queue", "stats", url=empty_database_url)
 
     assert ran.status == ExitCode.SCHEMA
     what, _, do = lines(ran.err)
@@ -79,8 +79,8 @@ def test_schema_is_not_there(process, empty_database_url) -> None:
 
 
 @pytest.mark.parametrize("verb", ["dump", "show", "retry", "cancel", "logs", "dump-run", "watch"])
-def test_unknown_job(process, database_url, verb) -> None:
-    ran = process("job", verb, 999, url=database_url)
+def test_unknown_job(here, database_url, verb) -> None:
+    ran = here("job", verb, 999, url=database_url)
 
     assert (ran.status, ran.out) == (ExitCode.FAILED, "")
     assert lines(ran.err) == [
@@ -91,10 +91,10 @@ def test_unknown_job(process, database_url, verb) -> None:
 
 
 @pytest.mark.parametrize(("verb", "state"), [("retry", "completed"), ("cancel", "failed")])
-def test_wrong_state_is_told_from_an_unknown_job(process, database_url, add, verb, state) -> None:
+def test_wrong_state_is_told_from_an_unknown_job(here, database_url, add, verb, state) -> None:
     job_id = add(state, finalized_at="now")
 
-    ran = process("job", verb, job_id, url=database_url)
+    ran = here("job", verb, job_id, url=database_url)
 
     assert (ran.status, ran.out) == (ExitCode.FAILED, "")
     what, why, do = lines(ran.err)
@@ -103,8 +103,8 @@ def test_wrong_state_is_told_from_an_unknown_job(process, database_url, add, ver
     assert do == f"   do: show the job: awa job show {job_id}"
 
 
-def test_unknown_state(process, database_url) -> None:
-    ran = process("job", "list", "--state", "bogus", url=database_url)
+def test_unknown_state(here, database_url) -> None:
+    ran = here("job", "list", "--state", "bogus", url=database_url)
 
     assert (ran.status, ran.out) == (ExitCode.USAGE, "")
     assert lines(ran.err) == [
@@ -127,8 +127,8 @@ def test_unknown_state(process, database_url) -> None:
         ),
     ],
 )
-def test_what_cannot_be_parsed(process, line, says) -> None:
-    ran = process(*line, url=CLOSED)
+def test_what_cannot_be_parsed(here, line, says) -> None:
+    ran = here(*line, url=CLOSED)
 
     assert (ran.status, ran.out) == (ExitCode.USAGE, "")
     assert says in ran.err
@@ -144,9 +144,9 @@ def test_what_cannot_be_parsed(process, line, says) -> None:
         (["job", "list", "-o", "ids", "--output", "json"], "--output is given twice"),
     ],
 )
-def test_an_option_of_one_value_is_refused_a_second_time(process, line, says) -> None:
+def test_an_option_of_one_value_is_refused_a_second_time(here, line, says) -> None:
     """The last one won, and a change took other jobs than were named."""
-    ran = process(*line, url=CLOSED)
+    ran = here(*line, url=CLOSED)
 
     what, why, do = lines(ran.err)
     assert (ran.status, ran.out) == (ExitCode.USAGE, "")
@@ -155,18 +155,18 @@ def test_an_option_of_one_value_is_refused_a_second_time(process, line, says) ->
     assert do.startswith(f"   do: give {says.split()[0]} ")
 
 
-def test_an_option_of_many_values_is_taken_again(process, database_url) -> None:
+def test_an_option_of_many_values_is_taken_again(here, database_url) -> None:
     line = ["job", "list", "--state", "failed", "--state", "running", "-v", "-v"]
 
-    assert process(*line, url=database_url).status == ExitCode.OK
+    assert here(*line, url=database_url).status == ExitCode.OK
 
 
 @pytest.mark.parametrize("option", ["--database-url", "--context"])
 @pytest.mark.parametrize("value", ["", " "])
-def test_an_empty_database_is_not_the_usual_one(process, database_url, option, value) -> None:
+def test_an_empty_database_is_not_the_usual_one(here, database_url, option, value) -> None:
     """An unset "$PROD" led to what DATABASE_URL named."""
-    after = process("queue", "pause", "email", option, value, url=database_url)
-    before = process(option, value, "queue", "pause", "email", url=database_url)
+    after = here("queue", "pause", "email", option, value, url=database_url)
+    before = here(option, value, "queue", "pause", "email", url=database_url)
 
     what, why, do = lines(after.err)
     assert (after.status, after.out, after) == (ExitCode.USAGE, "", before)
@@ -175,8 +175,8 @@ def test_an_empty_database_is_not_the_usual_one(process, database_url, option, v
     assert do.startswith(f"   do: write {option} ")
 
 
-def test_an_empty_environment_variable_names_none(process) -> None:
-    assert "error: no database is given" in process("queue", "stats", url="").err
+def test_an_empty_environment_variable_names_none(here) -> None:
+    assert "error: no database is given" in here("queue", "stats", url="").err
 
 
 @pytest.mark.parametrize(
@@ -190,9 +190,9 @@ def test_an_empty_environment_variable_names_none(process) -> None:
     ids=lambda line: " ".join(map(str, line)),
 )
 @pytest.mark.parametrize("interval", ["0", "99ms"])
-def test_an_interval_too_short_is_refused(process, line, interval) -> None:
+def test_an_interval_too_short_is_refused(here, line, interval) -> None:
     """It was a loop without a pause."""
-    ran = process(*line, "--interval", interval, url=CLOSED)
+    ran = here(*line, "--interval", interval, url=CLOSED)
 
     assert (ran.status, ran.out) == (ExitCode.USAGE, "")
     assert lines(ran.err) == [
