@@ -1,19 +1,24 @@
 """Runs commands at terminals, each in a fork of this process, which has loaded what they need.
 
-A start of Python for each would take five times as long.  Reads a request a line, answers with
-what the terminal showed and the exit status.
+A start of Python for each would take five times as long, and each import that is left to the forks
+is made again by every one: those of all commands together take as long as a command.  What a
+command loads by itself is the matter of tests/arch/test_cli_imports.py.  Reads a request a line,
+answers with what the terminal showed and the exit status.
 """
 
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
+import pkgutil
 import pty
 import struct
 import sys
 import termios
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,8 +28,28 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import psycopg  # noqa: F401 - loaded once for all
 from fix_terminal import read_to_end
 
+import awa_cli.commands
+import awa_cli.database
+import awa_cli.filters
+import awa_cli.parser
+import awa_cli.terminal
+import awa_cli.views
+import awa_lib.ops
+import awa_lib.reads
 from awa_cli.main import main
-from awa_cli.parser.tree import ROOMS, app  # noqa: F401 - as above
+
+PACKAGES = (
+    awa_cli.commands, awa_cli.database, awa_cli.filters, awa_cli.parser, awa_cli.terminal,
+    awa_cli.views, awa_lib.ops, awa_lib.reads,
+)  # fmt: skip
+
+
+def load() -> None:
+    """Load what commands load; the garbage collector of a fork would copy each page it looks at."""
+    for package in PACKAGES:
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            import_module(module.name)
+    gc.freeze()
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
@@ -58,5 +83,6 @@ def _be(request: dict[str, Any]) -> NoReturn:
 
 
 if __name__ == "__main__":
+    load()
     for line in sys.stdin:
         print(json.dumps(run(json.loads(line))), flush=True)
