@@ -359,9 +359,14 @@ async def test_one_that_is_refused_does_not_stop_the_rest(client, fill, put, loo
 
 
 @pytest.fixture
-def slow(fill, put):
+def slow(fill, look, put):
     """The filter of an operation whose look takes long: it decompresses 250 MB."""
-    fill(2500, kind="'slow'", errors="ARRAY[jsonb_build_object('error', repeat('z', 100000))]")
+    fill(1, kind="'slow'", errors="ARRAY[jsonb_build_object('error', repeat('z', 100000))]")
+    # Copies stay compressed; to compress each takes seconds.
+    look(
+        "INSERT INTO awa.jobs_hot (kind, queue, state, errors)"
+        " SELECT kind, queue, state, errors FROM awa.jobs_hot, generate_series(1, 2499)"
+    )
     put(kind="slow", state="failed", errors=['{"error": "needle"}'])
     return {"kind": "slow", "error": "needle"}
 

@@ -22,6 +22,7 @@ from awa_lib.ops.failures import EndCount, Sighting
 from awa_lib.ops.roles import apply_roles
 from awa_lib.reads import failures as reads
 from awa_lib.telemetry.failures import OTHERS, Group
+from awa_lib.testing._databases import Postgres
 
 
 @pytest.fixture
@@ -200,14 +201,28 @@ GROUP BY 1, 2, 3, 4, 5, 6
 """
 
 
+@pytest.fixture(scope="module")
+def week_url(postgres: Postgres, template: str) -> Iterator[str]:
+    """A million ends of a week in 200 failures, with the statistics of empty tables.
+
+    Takes seconds to make, so the tests that read it share it; they change nothing.
+    """
+    with postgres.database(template) as url:
+        # Out of those that wait for their drop.
+        kept = postgres.left.pop()
+        with psycopg.connect(url, autocommit=True) as conn:
+            for table in ("job_ends", "failures"):
+                conn.execute(f"ALTER TABLE awa.{table} SET (autovacuum_enabled = off)")
+            conn.execute("ANALYZE awa.job_ends, awa.failures")
+            conn.execute(WEEK)
+        yield url
+        postgres.left.append(kept)
+
+
 @pytest.fixture
-def week(conn: psycopg.Connection) -> psycopg.Connection:
-    """A million ends of a week in 200 failures, with the statistics of empty tables."""
-    for table in ("job_ends", "failures"):
-        conn.execute(f"ALTER TABLE awa.{table} SET (autovacuum_enabled = off)")
-    conn.execute("ANALYZE awa.job_ends, awa.failures")
-    conn.execute(WEEK)
-    return conn
+def week(week_url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(week_url, autocommit=True) as connection:
+        yield connection
 
 
 def test_a_week_of_a_million_ends_is_listed_at_once(week: psycopg.Connection) -> None:
