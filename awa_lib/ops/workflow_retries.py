@@ -127,11 +127,11 @@ def _retry(workflow_id: int, targets: Sequence[_Target]) -> Op[None]:
 def _numbers_of(workflow_id: int, tasks: Sequence[str] | None) -> Op[list[int]]:
     if tasks is None:
         return []
-    named = {match[1] for task in tasks if (match := _MEMBER.fullmatch(task)) is not None}
+    groups_named = {found[0] for task in tasks if (found := member_of(task)) is not None}
     rows = yield sql.workflows(
         "nodes_named",
         workflow=workflow_id,
-        names=pgtext.text_array(dict.fromkeys([*tasks, *named])),
+        names=pgtext.text_array(dict.fromkeys([*tasks, *groups_named])),
     )
     known = {row[0]: row[1] for row in rows if row[2] != "signal"}
     groups = {row[0]: range(row[1] + 1, row[1] + 1 + row[3]) for row in rows if row[2] == "group"}
