@@ -12,12 +12,28 @@ from awa_lib.validation import unknown_word
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Sequence
 
+    from awa_lib.enqueue.new_jobs import NewJobs
     from awa_lib.enqueue.workflow_nodes import Part
 
-__all__ = ["check_order", "check_rules", "unknown_parent"]
+__all__ = ["check_options", "check_order", "check_rules", "unknown_parent"]
 
 _RULES: Final = get_args(When)
 _ON_PARENT_FAILURES: Final = get_args(OnParentFailure)
+
+
+def check_options(jobs: NewJobs) -> None:
+    """Raise ValidationError for options that tasks cannot have."""
+    for one in jobs.own or (jobs.options,):
+        if one.unique is not None:
+            raise ValidationError(
+                "a task of a workflow cannot be unique by itself",
+                why="it would be refused when it is due, long after the insert",
+                hint="give the workflow a key: client.workflow(name, key=...)",
+            )
+        if one.run_at is not None or one.delay is not None:
+            raise ValidationError(
+                "run_at and delay are not options of a task", hint="use not_before= or wait="
+            )
 
 
 def check_rules(when: str, on_parent_failure: str, parents: Sequence[object]) -> None:

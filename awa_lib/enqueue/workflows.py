@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_lib.enqueue.kinds import UNDECLARED, Kinds
 from awa_lib.enqueue.middleware import through_middleware
 from awa_lib.enqueue.new_jobs import NewJobs, check, check_one
-from awa_lib.enqueue.workflow_checks import check_order, check_rules, unknown_parent
+from awa_lib.enqueue.workflow_checks import check_options, check_order, check_rules, unknown_parent
 from awa_lib.enqueue.workflow_nodes import (
     LARGEST,
     PATIENT,
@@ -273,17 +273,7 @@ class Workflow:
             new = check_one(jobs[0], kinds=self._kinds, **options)
         else:
             new = check(jobs, kinds=self._kinds, **options)
-        for one in new.own or (new.options,):
-            if one.unique is not None:
-                raise ValidationError(
-                    "a task of a workflow cannot be unique by itself",
-                    why="it would be refused when it is due, long after the insert",
-                    hint="give the workflow a key: client.workflow(name, key=...)",
-                )
-            if one.run_at is not None or one.delay is not None:
-                raise ValidationError(
-                    "run_at and delay are not options of a task", hint="use not_before= or wait="
-                )
+        check_options(new)
         size = self._size + len(jobs)
         if size > LARGEST:
             raise ValidationError(f"a workflow has at most {LARGEST:,} tasks, got {size:,}")
