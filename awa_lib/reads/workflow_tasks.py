@@ -275,8 +275,8 @@ def _tasks(workflow_id: int, nodes: Sequence[_Node]) -> Op[list[WorkflowTask]]:
     for n in nodes:
         first = deciding[n.number]
         job = _job_of(n, jobs.get(first.job_id or 0, _NO_JOB), ends.get(n.number))
-        reasons = waits.get(first.number, []), causes.get(first.number)
-        found.append(_task(n, known, first, job, *reasons))
+        why, cause = waits.get(first.number, []), causes.get(first.number)
+        found.append(_task(n, known, first, job, waits=why, cause=cause))
     return found
 
 
@@ -321,6 +321,7 @@ def _task(
     known: dict[int, _Node],
     deciding: _Node,
     job: _Job,
+    *,
     waits: list[WorkflowWait],
     cause: SkipCause | None,
 ) -> WorkflowTask:
