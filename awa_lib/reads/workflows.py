@@ -55,7 +55,8 @@ class WorkflowOverview:
     seconds: float
     """From the insert to the end, or until now."""
     seconds_left: float | None
-    """Until the end at the rate so far; None while no task has run, or none is started."""
+    """Until the end at the rate so far; None while no task has run, none is started, or it is
+    less than a second."""
 
 
 @dataclass(frozen=True, slots=True)

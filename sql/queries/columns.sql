@@ -114,13 +114,14 @@ AND (:failure::text IS NULL OR errors[cardinality(errors)] ->> 'failure' = :fail
 
 -- columns: workflow
 -- awa_lib.reads.workflows.WorkflowOverview.  The time left is that of the open tasks at the rate of
--- those that have run.
+-- those that have run; below a second it says nothing of a last task that sleeps or is long.
 id, name, key, state, waiting + started + succeeded + failed + cancelled + skipped AS tasks,
 waiting, started, succeeded, failed, cancelled, skipped, created_at, cancelled_at, finished_at,
 extract(epoch FROM coalesce(finished_at, now()) - created_at)::float8 AS seconds,
-CASE WHEN started > 0 AND succeeded + failed > 0
-     THEN extract(epoch FROM now() - created_at)::float8 * (waiting + started)
-          / (succeeded + failed) END AS seconds_left
+(SELECT nullif(greatest(left_at_rate, 1), 1)
+ FROM (SELECT extract(epoch FROM now() - created_at)::float8 * (waiting + started)
+              / nullif(succeeded + failed, 0)) AS estimate (left_at_rate)
+ WHERE started > 0) AS seconds_left
 
 -- columns: workflow_node
 -- A row n of awa.workflow_nodes, for awa_lib.reads.workflows.

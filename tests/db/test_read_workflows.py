@@ -107,6 +107,22 @@ async def test_a_workflow_runs_for_as_long_as_its_rate_says(
     assert found.seconds_left == pytest.approx(60 * 7 / 2, abs=15)
 
 
+async def test_the_time_left_is_not_about_nothing(
+    aclient: awa.AsyncClient, steps: None, rows: Rows
+) -> None:
+    """A last task that sleeps, or waits for a signal, has no rate."""
+    async with aclient.workflow("rate") as flow:
+        flow.add_many([Step("good")] * 9)
+        flow.add(Step("last"), queue="elsewhere")
+    async with working(aclient):
+        await aeventually(lambda: counted(rows, flow.id)["succeeded"] == 9)
+    assert flow.id is not None
+    rows.all("UPDATE awa.workflows SET created_at = now() RETURNING id")
+    assert (await aclient.get_workflow(flow.id)).seconds_left is None
+    rows.all("UPDATE awa.workflows SET created_at = now() - interval '1 minute' RETURNING id")
+    assert (await aclient.get_workflow(flow.id)).seconds_left == pytest.approx(60 / 9, abs=2)
+
+
 def counted(rows: Rows, flow: int | None) -> dict[str, Any]:
     return rows.one("SELECT * FROM awa.workflows WHERE id = %s", flow)
 
