@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from awa_lib._sql import sql
 from awa_lib.errors import ValidationError, WorkflowNotFound
 from awa_lib.filters import checked_limit
-from awa_lib.reads.workflow_reasons import MOST_WAITS, WorkflowWait, causes_of, ints, waits_of
+from awa_lib.reads.workflow_reasons import (
+    MOST_WAITS,
+    SkipCause,
+    WorkflowWait,
+    causes_of,
+    ints,
+    waits_of,
+)
 from awa_lib.reads.workflows import (
     WorkflowEdge,
     WorkflowOverview,
@@ -25,7 +32,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from awa_lib._sql import Op, Rows
-    from awa_lib.reads.workflow_reasons import SkipCause
 
 __all__ = [
     "TASK_STATES",

@@ -366,7 +366,7 @@ async def test_tasks_read_the_results_of_their_parents(
         assert await over(rows, flow) == "failed"
         assert await aclient.result(total.job_id) == [0, 10, 0, 30]
         assert await aclient.task_result(flow.id, "total") == [0, 10, 0, 30]
-        with pytest.raises(awa.NoResult, match="without a result"):
+        with pytest.raises(awa.NoResult, match="has not run, and has no result"):
             await aclient.task_result(flow.id, "never")
         with pytest.raises(awa.ValidationError, match="has no task 'totl'"):
             await aclient.task_result(flow.id, "totl")
@@ -440,9 +440,9 @@ async def test_the_result_of_a_task_is_awaited_before_its_job_is_there(
         await asyncio.sleep(0)
         await aclient.signal(flow.id or 0, "go")
         assert await waiting == "last"
-        with pytest.raises(awa.NoResult, match="without a result") as none:
+        with pytest.raises(awa.NoResult, match="has not run, and has no result") as none:
             await skipped
-    assert "is skipped" in str(none.value.why)
+    assert "was skipped" in str(none.value.why)
 
     async with aclient.workflow("cancelled") as other:
         first = other.add(Step("first"), name="first", queue="elsewhere")

@@ -6,6 +6,7 @@ import sys
 import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
+from statistics import median
 from typing import Any
 
 import pytest
@@ -112,8 +113,8 @@ def test_a_task_is_added_in_steps_that_do_not_grow(wait: dict[str, Any]) -> None
     for n in range(400):
         steps.append(lines(lambda n=n: flow.add({"n": n}, kind="k", name=f"t{n}", **wait)))
 
-    # The first fills what is remembered.
-    assert max(steps[10:]) <= min(steps[10:]) + 5
+    # The first fills what is remembered; what runs beside, such as a finalizer, is not each.
+    assert median(steps[-100:]) <= median(steps[10:110]) + 5
 
 
 def test_no_cycle_is_looked_for_where_none_is_possible() -> None:
