@@ -303,3 +303,27 @@ def test_a_delay_counts_from_the_time_of_the_database(client, conn) -> None:
     delays = {row[0]: row[10] for row in rows}
     assert delays[4] == timedelta(hours=1)
     assert delays[1] == timedelta(0)
+
+
+@pytest.mark.parametrize("statistics", ["of nothing", "of others", "of now"])
+def test_many_ends_are_moved_on_in_little_memory(client: awa.Client, conn, statistics: str) -> None:
+    """Each node is found by its job, and rows to sort do not carry what was read of all jobs."""
+    if statistics == "of others":
+        for _ in range(30):
+            with client.workflow("small") as flow:
+                flow.add_many([{}] * 3, kind="other")
+        conn.execute("ANALYZE awa.workflow_nodes")
+    with client.workflow("wide") as flow:
+        parts = flow.add_many([{}] * 3000, kind="k")
+        last = flow.add({}, kind="k", after=parts)
+    if statistics == "of now":
+        conn.execute("ANALYZE awa.workflow_nodes")
+    assert flow.id is not None
+    conn.execute("UPDATE awa.jobs_hot SET state = 'completed', finalized_at = now()")
+    run(conn, ops.note_ends((flow.id, job_id) for job_id in parts.job_ids))
+    conn.execute("SET work_mem = '2MB'; SET temp_file_limit = 0")
+    with reads(conn, 20_000):
+        more = run(conn, ops.resolve(flow.id))
+
+    assert more is False
+    assert client.get_job(last.job_id or 0).state == "available"

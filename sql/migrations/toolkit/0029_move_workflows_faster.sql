@@ -84,20 +84,27 @@ BEGIN
            array_agg(new ORDER BY number) AS new
     INTO v_ended
     FROM (
-        SELECT n.number, s.old, CASE WHEN hot.id[s.place] = n.job_id THEN hot.state[s.place]
+        SELECT n.number, s.old, CASE WHEN hot.id[s.place] = noted.job_id THEN hot.state[s.place]
             ELSE coalesce(
-                (SELECT 2 FROM awa.scheduled_jobs WHERE id = n.job_id),
-                (SELECT 4 FROM awa.dead_letters WHERE id = n.job_id),
+                (SELECT 2 FROM awa.scheduled_jobs WHERE id = noted.job_id),
+                (SELECT 4 FROM awa.dead_letters WHERE id = noted.job_id),
                 -- Deleted before its end was seen.
                 nullif(s.old, 2), 5) END AS new
         FROM hot
-        CROSS JOIN awa.workflow_nodes AS n
+        CROSS JOIN unnest(v_jobs) AS noted (job_id)
         CROSS JOIN LATERAL (
-            SELECT width_bucket(n.job_id, hot.id) AS place, array_position(c_states, n.state) AS old
+            -- By the job: by the workflow, all its nodes would be read for each.
+            SELECT number, state FROM awa.workflow_nodes
+            WHERE job_id = noted.job_id AND workflow_id + 0 = p_workflow
+              AND (state IN ('started', 'succeeded', 'failed')
+                   OR (state = 'cancelled' AND args IS NULL))
+            LIMIT 1
+        ) AS n
+        CROSS JOIN LATERAL (
+            SELECT width_bucket(noted.job_id, hot.id) AS place,
+                   array_position(c_states, n.state) AS old
         ) AS s
-        WHERE n.job_id = ANY (v_jobs) AND n.workflow_id = p_workflow
-          AND (n.state IN ('started', 'succeeded', 'failed')
-               OR (n.state = 'cancelled' AND n.args IS NULL))
+        OFFSET 0  -- else each row carries both arrays into the sort
     ) AS seen
     WHERE old <> new;
 
