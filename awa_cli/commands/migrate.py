@@ -41,7 +41,9 @@ From = Annotated[
     int | None,
     typer.Option("--from", metavar="N", help="With --sql or --extract-to: only versions above N."),
 ]
-To = Annotated[int | None, typer.Option("--to", metavar="N", help="Stop after canonical version N.")]
+To = Annotated[
+    int | None, typer.Option("--to", metavar="N", help="Stop after canonical version N.")
+]
 Version = Annotated[
     int | None, typer.Option(metavar="N", help="With --sql or --extract-to: only version N.")
 ]
