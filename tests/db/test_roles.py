@@ -12,6 +12,7 @@ from fix_worker import Noop, working
 from psycopg.conninfo import make_conninfo
 
 import awa_lib as awa
+from awa_lib._sql import folder
 from awa_lib.db.drive import run
 from awa_lib.ops.audit import Entry, audited, forget_audit
 from awa_lib.ops.inserts import insert
@@ -160,6 +161,24 @@ def test_an_owner_who_is_no_superuser_makes_them(sound, admin, prefix) -> None:
         make_conninfo(sound.url_of(f"{prefix}app"), user=f"{prefix}producer")
     ) as client:
         client.insert(Noop())
+
+
+def test_a_producer_inserts_workflows_after_an_upgrade(admin, as_role, prefix) -> None:
+    """The migration that lets an insert write more columns grants them to whoever inserts."""
+    text = (folder() / "migrations/toolkit/0029_move_workflows_faster.sql").read_text("utf-8")
+    with awa.Client(as_role("producer")) as client:
+        admin.execute(
+            f"REVOKE INSERT (waiting, started) ON awa.workflows FROM {prefix}producer;"
+            " REVOKE INSERT (state, parents_open, signals_open) ON awa.workflow_nodes"
+            f" FROM {prefix}producer"
+        )
+        with pytest.raises(awa.AccessDenied), client.workflow("before") as flow:
+            flow.add(Noop(1))
+        admin.execute(text[text.index("DO $block$") :])
+        for count in (3, 1500):
+            with client.workflow("after") as flow:
+                flow.add(Noop(0), after=flow.add_many([Noop(n) for n in range(count)]))
+            assert flow.created
 
 
 def test_a_producer_inserts_and_does_nothing_else(admin, as_role) -> None:

@@ -424,3 +424,26 @@ BEGIN
     RETURN v_is_more OR cardinality(v_later) > 0;
 END
 $function$;
+
+-- An insert writes counts and states itself: who may insert workflows may write these columns.
+DO $block$
+DECLARE
+    v_grant record;
+BEGIN
+    FOR v_grant IN
+        SELECT c.relname AS name,
+               CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END AS role
+        FROM pg_catalog.pg_class AS c
+        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'name'
+        CROSS JOIN LATERAL aclexplode(a.attacl) AS acl
+        WHERE c.oid IN ('awa.workflows'::regclass, 'awa.workflow_nodes'::regclass)
+          AND acl.privilege_type = 'INSERT' AND acl.grantee <> c.relowner
+    LOOP
+        EXECUTE format(
+            'GRANT INSERT (%s) ON awa.%I TO %s',
+            CASE v_grant.name WHEN 'workflows' THEN 'waiting, started'
+                ELSE 'state, parents_open, signals_open' END,
+            v_grant.name, v_grant.role);
+    END LOOP;
+END
+$block$;
