@@ -11,7 +11,7 @@ from awa_lib.errors import ValidationError
 from awa_lib.validation import takes
 
 if TYPE_CHECKING:
-    import random
+    import random  # noqa: TID251 - for a type
     from collections.abc import Callable
 
 __all__ = ["Backoff", "RetryPolicy", "exponential", "fixed", "linear"]

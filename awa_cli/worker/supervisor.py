@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import select
 import signal
 import sys
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 from awa_cli.errors import ExitCode
 from awa_cli.terminal import output
 from awa_cli.worker.supervised import NUMBER, READY_PIPE, start_child
+from awa_lib.db.jitter import RANDOM
 
 if TYPE_CHECKING:
     import subprocess
@@ -236,7 +236,7 @@ class Supervisor:
             # The other children decide: see _permanent_failure.
             slot.next_start = now + _VERDICT_SECONDS
             return
-        pause = slot.delay * random.uniform(0.5, 1.0)
+        pause = slot.delay * RANDOM.uniform(0.5, 1.0)
         slot.next_start = now + pause
         slot.delay = min(slot.delay * 2, _LONGEST_DELAY)
         if not slot.ready and slot.reported == _status(code):

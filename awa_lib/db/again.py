@@ -13,12 +13,12 @@ The number of tries and the time are limited; pauses grow and are random.
 
 from __future__ import annotations
 
-import random
 import re
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Query, Statement
+from awa_lib.db.jitter import RANDOM
 from awa_lib.errors import Transient, Unavailable
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Tries:
         if not self._left:
             return None
         self._left -= 1
-        pause = self._pause * random.uniform(0.5, 1.5)
+        pause = self._pause * RANDOM.uniform(0.5, 1.5)
         self._pause *= 3
         return pause if time.monotonic() + pause - self._began < _SECONDS else None
 

@@ -6,7 +6,6 @@ Connecting pauses for a second at most between its tries; psycopg's own pauses g
 from __future__ import annotations
 
 import asyncio
-import random
 import threading
 import time
 from contextlib import suppress
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import psycopg
 
 from awa_lib.db.connect import Purpose, connect, connect_async
+from awa_lib.db.jitter import RANDOM
 from awa_lib.db.refusals import advice, ask_why
 from awa_lib.db.translate import translate
 from awa_lib.db.urls import read_address
@@ -50,7 +50,7 @@ class Connector:
         until = time.monotonic() + _RETRY_SECONDS
         pause = _FIRST_PAUSE_SECONDS
         while time.monotonic() + pause < until:
-            yield pause * random.uniform(0.7, 1.0)
+            yield pause * RANDOM.uniform(0.7, 1.0)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     def out_of_time(self, size: int, seconds: float = WAIT_SECONDS) -> Unavailable:

@@ -8,7 +8,7 @@ such claims in a row, without one of ours, would it name a process again.
 
 from __future__ import annotations
 
-from random import SystemRandom
+from random import SystemRandom  # noqa: TID251 - a lease is no pause
 from typing import Final
 
 __all__ = ["LARGEST_PROCESS_NUMBER", "Leases", "new_lease", "new_process_number"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from awa_lib.db.jitter import RANDOM
 from awa_lib.errors import AwaError, DatabaseError, SerializationError, Transient, Unavailable
 from awa_lib.logs import Logger
 from awa_lib.ops import claims
@@ -119,10 +119,10 @@ class Dispatcher:
 
     def notice(self) -> None:
         """Claim soon: there may be new jobs, and other workers know of them too."""
-        if random.random() * self.workers < _EAGER_WORKERS:
+        if RANDOM.random() * self.workers < _EAGER_WORKERS:
             self._wake.set()
         elif self._later is None:
-            delay = random.uniform(0.0, self.workers / _LOOKS_PER_SECOND)
+            delay = RANDOM.uniform(0.0, self.workers / _LOOKS_PER_SECOND)
             self._later = asyncio.get_running_loop().call_later(delay, self._wake.set)
 
     @property
@@ -332,7 +332,7 @@ class Dispatcher:
         self._lease = self._leases.next()
         self._idle = True
         longest = _SHARED_POLL_SECONDS if self.polled_with_others else self.poll_seconds
-        seconds = longest * random.uniform(0.9, 1.1)
+        seconds = longest * RANDOM.uniform(0.9, 1.1)
         if self._unanswered:
             seconds = min(seconds, 1.0)
         try:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from awa_lib.db.jitter import RANDOM
 from awa_lib.errors import AwaError
 from awa_lib.logs import Logger
 from awa_lib.ops import runtime as ops
@@ -128,7 +128,7 @@ class Leader:
                 self._supervisor.watch(duty.state)
             while not self._stop.is_set():
                 with self.duty.resting():
-                    await self._wait(_PING_SECONDS * random.uniform(0.8, 1.0))
+                    await self._wait(_PING_SECONDS * RANDOM.uniform(0.8, 1.0))
                 await self._lock.run(ping())
                 self.duty.state.succeed()
         finally:

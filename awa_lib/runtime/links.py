@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -14,6 +13,7 @@ from psycopg.pq import TransactionStatus
 
 from awa_lib.db.connect import cut, hang_up, settings_for
 from awa_lib.db.drive import arun, readable, turn
+from awa_lib.db.jitter import RANDOM
 from awa_lib.errors import AwaError, Unavailable
 from awa_lib.logs import Logger
 from awa_lib.reads.health import is_at_work, ping
@@ -155,7 +155,7 @@ async def pause(failures: int) -> None:
 
 def _pause_seconds(failures: int) -> float:
     longest = min(0.1 * 2.0 ** min(failures, 10), _LONGEST_PAUSE_SECONDS)
-    return longest * random.uniform(0.5, 1.0)
+    return longest * RANDOM.uniform(0.5, 1.0)
 
 
 async def within(seconds: float, work: Awaitable[R]) -> R:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import random
 import traceback
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
+from awa_lib.db.jitter import RANDOM
 from awa_lib.errors import AwaError, ResultError, TerminalError
 from awa_lib.logs import Logger
 from awa_lib.results import Cancel, RetryAfter, Snooze, WaitForCallback, asleep
@@ -29,7 +29,6 @@ _TRACE_LINES: Final = 10
 # Packages whose frames lie between the worker and a handler.
 _CALLERS: Final = frozenset({"awa_lib", "asyncio", "concurrent", "threading"})
 _TEXT_LIMIT: Final = 16_000
-_RANDOM: Final = random.Random()
 _RESULTS: Final = (RetryAfter, Snooze, Cancel, WaitForCallback)
 
 
@@ -132,7 +131,7 @@ def _delay(attempt: Attempt, error: BaseException | None) -> float | None:
         return None
     number = attempt.job.attempt
     if isinstance(backoff, Backoff):
-        return backoff.seconds(number, _RANDOM)
+        return backoff.seconds(number, RANDOM)
     return _custom_delay(backoff, number, error or TimeoutError("hard deadline exceeded"))
 
 

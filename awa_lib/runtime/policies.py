@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import time
 from typing import TYPE_CHECKING, Final
 
+from awa_lib.db.jitter import RANDOM
 from awa_lib.errors import ValidationError
 from awa_lib.logs import Logger
 from awa_lib.policies import QueuePolicy
@@ -80,7 +80,7 @@ class Policies:
         for name, dispatcher in self._dispatchers.items():
             dispatcher.workers = found.get(name, 1)
         seconds = _COUNT_SECONDS + _COUNT_SECONDS_PER_WORKER * max(found.values(), default=1)
-        self._count_at = time.monotonic() + seconds * random.uniform(0.9, 1.1)
+        self._count_at = time.monotonic() + seconds * RANDOM.uniform(0.9, 1.1)
 
     def _usable(self, policy: QueuePolicy) -> QueuePolicy | None:
         """Return a policy within its bounds; None, logged once, when it cannot be read."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, Final
 
+from awa_lib.db.jitter import RANDOM
 from awa_lib.errors import AwaError, Unavailable
 from awa_lib.ops.claims import queues_with_jobs
 from awa_lib.runtime.supervisor import Duty
@@ -60,4 +60,4 @@ class Polls:
             for name in found:
                 idle[name].wake()
         seconds = min((one.poll_seconds for one in idle.values()), default=_SECONDS)
-        return seconds * random.uniform(0.9, 1.1)
+        return seconds * RANDOM.uniform(0.9, 1.1)

@@ -6,13 +6,13 @@ import asyncio
 import functools
 import logging
 import os
-import random
 import signal
 import sys
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from awa_lib.db.jitter import RANDOM
 from awa_lib.db.sqlstates import READ_ONLY
 from awa_lib.errors import Unavailable
 from awa_lib.logs import Logger, configure
@@ -150,7 +150,7 @@ async def _start_on_primary(start: Callable[[], Coroutine[Any, Any, None]]) -> N
                 said = "%s (%s); the worker starts as soon as it does: %s"
                 logger.warning(said, error, error.why, error.hint)
             told = True
-        await asyncio.sleep(_STANDBY_SECONDS * random.uniform(0.7, 1.0))
+        await asyncio.sleep(_STANDBY_SECONDS * RANDOM.uniform(0.7, 1.0))
 
 
 async def _started(start: Callable[[], Coroutine[Any, Any, None]], ending: _Ending) -> bool:

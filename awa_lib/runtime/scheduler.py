@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections import deque
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from awa_lib.cron import CronExpression, ahead, begin, fault
+from awa_lib.db.jitter import RANDOM
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.logs import Logger
 from awa_lib.ops import cron as ops
@@ -254,4 +254,4 @@ def _batches(due: Sequence[Fire]) -> Iterator[list[Fire]]:
 
 
 def _jitter(row: Due) -> timedelta:
-    return timedelta(seconds=random.uniform(0, row.jitter_seconds) if row.jitter_seconds else 0)
+    return timedelta(seconds=RANDOM.uniform(0, row.jitter_seconds) if row.jitter_seconds else 0)

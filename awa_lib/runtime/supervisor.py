@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from awa_lib.db.jitter import RANDOM
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.logs import Logger
 
@@ -229,7 +229,7 @@ class Duty:
             self.state.succeed()
             pause = self._seconds if wait is None else wait
             if pause and not self._stopping:
-                await self._sleep(pause * random.uniform(0.9, 1.1))
+                await self._sleep(pause * RANDOM.uniform(0.9, 1.1))
 
     async def _failed(self, error: BaseException) -> None:
         self.state.fail(error)
@@ -244,7 +244,7 @@ class Duty:
         longest = _LONGEST_LOCKED_PAUSE_SECONDS
         if isinstance(error, Unavailable):
             longest = _LONGEST_OUTAGE_PAUSE_SECONDS
-        await self._sleep(min(backoff, longest) * random.uniform(0.7, 1.0))
+        await self._sleep(min(backoff, longest) * RANDOM.uniform(0.7, 1.0))
 
     async def _sleep(self, seconds: float) -> None:
         with suppress(TimeoutError):

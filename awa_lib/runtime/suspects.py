@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from awa_lib.db.jitter import RANDOM
 from awa_lib.logs import Logger
 from awa_lib.runtime.calls import DROPPED, HANDED_BACK
 from awa_lib.runtime.context import LOST, Outcome
@@ -143,7 +143,7 @@ class Suspects:
                     "other jobs of this worker did not end in time",
                     extra=_names(attempt),
                 )
-            delay = _HANDED_BACK_SECONDS * random.uniform(0.8, 1.2)
+            delay = _HANDED_BACK_SECONDS * RANDOM.uniform(0.8, 1.2)
             return Outcome("scheduled", delay=delay, attempt_back=1)
         return DROPPED if attempt.stop_reason in LOST else HANDED_BACK
 

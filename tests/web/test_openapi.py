@@ -52,8 +52,10 @@ def session() -> Iterator[requests.Session]:
         yield session
 
 
+# Hypothesis takes the pauses that a pool in a thread of the server draws for numbers of its own.
 # The events never end; test_events follows them.
 @schema.exclude(path="/api/events").parametrize()
 @quick
+@pytest.mark.filterwarnings("ignore:Do not use the .random. module inside strategies")
 def test_the_document_is_true(case, session) -> None:
     case.call_and_validate(session=session)
