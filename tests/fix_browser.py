@@ -38,7 +38,7 @@ def browser() -> Iterator[Any]:
         reason = "there is no chromium: apt-get install chromium, or set CHROMIUM to one"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
     # Of a module: while it runs, its loop is this thread's, and async tests cannot be.
-    expect.set_options(timeout=15_000)
+    expect.set_options(timeout=30_000)
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=path, args=_FLAGS)
         yield found
@@ -118,7 +118,7 @@ def contexts(browser: Any, site: Site) -> Iterator[Callable[..., Any]]:
                 base_url=site.url, viewport=DESKTOP, reduced_motion="reduce",
                 timezone_id="Europe/Berlin", locale="en-GB", **options,
             )  # fmt: skip
-            made[key].set_default_timeout(10_000)
+            made[key].set_default_timeout(30_000)
         return made[key]
 
     yield give

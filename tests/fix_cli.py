@@ -144,7 +144,7 @@ def process() -> Callable[..., Ran]:
     def run(*args: object, url: str | None = None, stdin: str = "", **options: Any) -> Ran:
         done = subprocess.run(
             argv(*args), env=environment(url), input=stdin, capture_output=True, text=True,
-            timeout=30, **options,
+            timeout=60, **options,
         )  # fmt: skip
         return Ran(done.returncode, done.stdout, done.stderr)
 

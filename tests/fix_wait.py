@@ -17,7 +17,7 @@ FIRST_PAUSE = 0.005
 LONGEST_PAUSE = 0.1
 
 
-def eventually(check: Callable[[], T], timeout: float = 10) -> T:
+def eventually(check: Callable[[], T], timeout: float = 30) -> T:
     """Ask until the answer is true and return it; fail with the last answer or error."""
     until = time.monotonic() + timeout
     pause = FIRST_PAUSE
@@ -35,7 +35,7 @@ def eventually(check: Callable[[], T], timeout: float = 10) -> T:
         pause = min(pause * 1.5, LONGEST_PAUSE)
 
 
-async def aeventually(check: Callable[[], T | Awaitable[T]], timeout: float = 10) -> T:
+async def aeventually(check: Callable[[], T | Awaitable[T]], timeout: float = 30) -> T:
     """Do the same with a check that may be a coroutine function, leaving the loop free."""
     until = time.monotonic() + timeout
     pause = FIRST_PAUSE

@@ -130,7 +130,7 @@ def test_nobody_waits_for_a_server_that_does_not_answer() -> None:
         url = f"postgresql://127.0.0.1:{hole.getsockname()[1]}/x"
         began = time.monotonic()
         assert offered(url, "awa", "queue", "show", "e") == []
-        assert time.monotonic() - began < 3  # half a second, and the start of a busy machine
+        assert time.monotonic() - began < 10  # half a second, and the start of a busy machine
 
 
 def test_nobody_waits_for_a_lock(database_url, add) -> None:
@@ -139,7 +139,7 @@ def test_nobody_waits_for_a_lock(database_url, add) -> None:
         blocker.execute("LOCK TABLE awa.jobs_hot")
         began = time.monotonic()
         assert offered(database_url, "awa", "queue", "show", "e") == []
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 12
 
 
 def test_an_answer_is_offered_again_at_once_and_then_anew(database_url, add) -> None:

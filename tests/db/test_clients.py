@@ -177,7 +177,7 @@ async def test_terminated_idle_connections_are_replaced(flavour, database_url, l
 
     assert [job.args["n"] for job in jobs] == list(range(8))
     # psycopg's own check would have paused for 1, 2, 4, … seconds between dead connections.
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 3
 
 
 async def test_connection_lost_inside_a_transaction(client, look) -> None:
