@@ -7,7 +7,7 @@ from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, get_origin
 
-from awa_lib.codec.job_results import ResultOptions
+from awa_lib.codec.job_results import ResultOptions, returned_type
 from awa_lib.enqueue.options import InsertOptions, KindOptions, checked, complete, merged
 from awa_lib.errors import ValidationError
 from awa_lib.validation import takes
@@ -97,6 +97,7 @@ class Kinds:
         self._names: dict[type, set[str]] = {}
         self.results: dict[str, ResultOptions] = {}
         """How results are kept, of kinds that keep them."""
+        self._handlers: dict[str, Callable[..., Any]] = {}
         self.insert_functions: tuple[InsertMiddleware, ...] = ()
         """What ``insert_middleware`` registered, in order."""
         self.known: dict[tuple[Any, ...], Any] = {}
@@ -143,7 +144,20 @@ class Kinds:
                     hint="add result=True",
                 )
             return None
-        return (known or ResultOptions()).merged(result, ttl, max_bytes)
+        kept = (known or ResultOptions()).merged(result, ttl, max_bytes)
+        handler = self._handlers.get(name)
+        if kept.result_type is not None or handler is None:
+            return kept
+        return kept.of_type(returned_type(handler))
+
+    def handled_by(self, name: str, handler: Callable[..., Any]) -> None:
+        """Remember the handler of a kind, whose results have the type it returns unless told.
+
+        Raises TypeError for a type that JSON cannot be decoded into.
+        """
+        self._handlers[name] = handler
+        if (kept := self._kept(name, None, None, None)) is not None:
+            self.results[name] = kept
 
     @property
     def declared(self) -> Collection[str]:

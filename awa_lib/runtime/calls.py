@@ -66,7 +66,9 @@ def stand_in(row: tuple[Any, ...], services: AttemptServices, began: float) -> A
         run_at=row[13],
         created_at=row[14],
     )
-    attempt = Attempt(job, Handler(kind, queue, _nothing, False, _nothing), services, began, None)
+    attempt = Attempt(
+        job, Handler(kind, queue, _nothing, False, _nothing, {}), services, began, None
+    )
     attempt.noted = Progress.of_text(row[12])
     return attempt
 

@@ -7,7 +7,6 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from awa_lib.codec.job_results import returned_type
 from awa_lib.config.queues import check_flag, declare_queue
 from awa_lib.descriptors import Descriptor
 from awa_lib.enqueue.kinds import Kinds, is_args_type, kind_of, kind_of_type
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Unpack
 
-    from awa_lib.codec.job_results import ResultOptions
     from awa_lib.descriptors import DescriptorFields
     from awa_lib.enqueue.options import KindOptions
     from awa_lib.enqueue.unique import Unique
@@ -49,7 +47,7 @@ class Declarations:
     kinds: Kinds
 
     def __init__(self) -> None:
-        self._handlers = Handlers()
+        self._handlers = Handlers(self.kinds.results)
         self._queues: dict[str, dict[str, Any]] = {}
         self._queue_descriptors: dict[str, Descriptor] = {}
         self._kind_descriptors: dict[str, Descriptor] = {}
@@ -177,8 +175,8 @@ class Declarations:
         check_flag("capture_logs", capture_logs)
         tried = Kinds()
         tried.results.update(self.kinds.results)
-        name = tried.declare(args_type, kind, **options)  # a mistake shows here
-        own = {"policy": policy, "capture_logs": capture_logs, "keep": tried.results.get(name)}
+        tried.declare(args_type, kind, **options)  # a mistake shows here
+        own = {"policy": policy, "capture_logs": capture_logs}
         return partial(self._register, args_type, kind, options, own)
 
     def _register(
@@ -187,13 +185,9 @@ class Declarations:
         self._not_running("task")
         name = kind_of_type(args_type, kind)
         where = options.get("queue") or self.kinds.options(name).get("queue", "default")
-        keep: ResultOptions | None = own["keep"]
-        if keep is not None and keep.result_type is None:
-            keep = keep.of_type(returned_type(handler))
-        self._handlers.add(args_type, handler, name, where, **{**own, "keep": keep})
+        self._handlers.add(args_type, handler, name, where, **own)
         self.kinds.declare(args_type, kind, **options)
-        if keep is not None:
-            self.kinds.results[name] = keep
+        self.kinds.handled_by(name, handler)
         return handler
 
     @overload

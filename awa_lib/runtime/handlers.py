@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, overload
 
 from awa_lib.codec.decode import decoder
@@ -81,21 +82,28 @@ class Handler:
     call: Callable[..., Any]
     is_async: bool
     decode: Callable[[Any], Any]
+    results: Mapping[str, ResultOptions]
+    """How results of kinds are kept, as declared so far."""
     policy: RetryPolicy | None = None
-    keep: ResultOptions | None = None
-    """How its results are kept; None if they are not."""
     capture_logs: bool | None = None
     """Whether what it logs is kept; None is the setting of the queue."""
+
+    @property
+    def keep(self) -> ResultOptions | None:
+        """How its results are kept; None if they are not."""
+        return self.results.get(self.kind)
 
 
 class Handlers(dict[str, Handler]):
     """Kind to handler; a later registration of a kind replaces the earlier one.
 
-    ``call`` of a handler is the function inside its middleware.
+    ``call`` of a handler is the function inside its middleware.  ``results`` says how the results
+    of kinds are kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, results: Mapping[str, ResultOptions] = MappingProxyType({})) -> None:
         super().__init__()
+        self.results = results
         self.declared: dict[str, Handler] = {}
         self.middleware: list[Middleware] = []
         """In the order of declaration: the first is outermost."""
@@ -108,7 +116,6 @@ class Handlers(dict[str, Handler]):
         queue: str,
         *,
         policy: RetryPolicy | None = None,
-        keep: ResultOptions | None = None,
         capture_logs: bool | None = None,
     ) -> None:
         """Register a handler.  Raises ValidationError for a bad kind, TypeError otherwise."""
@@ -122,7 +129,7 @@ class Handlers(dict[str, Handler]):
         name = kind_of_type(args_type, kind)
         decode = decoder(args_type)
         is_async = is_async_callable(call)
-        handler = Handler(name, queue, call, is_async, decode, policy, keep, capture_logs)
+        handler = Handler(name, queue, call, is_async, decode, self.results, policy, capture_logs)
         self[name] = self._within(handler, self.middleware)
         self.declared[name] = handler
 

@@ -331,6 +331,29 @@ async def test_kinds_that_are_shared_declare_it(database_url, rows) -> None:
     assert rows.one(OF)["kept"] == timedelta(hours=1)
 
 
+async def test_it_may_be_declared_after_the_handler(aclient, rows) -> None:
+    @aclient.task(Report)
+    async def handler(job: awa.Job) -> Made:
+        return Made(1, {"a"})
+
+    aclient.kind(Report, result=True, result_ttl="1h")
+    async with working(aclient):
+        found = await aclient.result((await aclient.insert(Report())).id, timeout=10)
+
+    assert found == Made(1, {"a"})
+    assert rows.one(OF)["kept"] == timedelta(hours=1)
+
+
+async def test_it_may_be_taken_back_after_the_handler(aclient) -> None:
+    @aclient.task(Report, result=True)
+    async def handler(job: awa.Job) -> None: ...
+
+    aclient.kind(Report, result=False)
+    async with working(aclient):
+        with pytest.raises(awa.NoResult):
+            await aclient.result((await aclient.insert(Report())).id, timeout=10)
+
+
 @pytest.mark.parametrize(
     "options",
     [
