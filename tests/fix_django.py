@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -26,11 +27,37 @@ VERSIONS = ("6.0", "6.1")
 PYTHONS = ("3.14", "3.13", "3.12")
 
 
+class Forks:
+    """A process that runs programs with a Django, each in a fork of its own."""
+
+    def __init__(self, python: str, folder: Path) -> None:
+        self._outputs = [folder / "stdout", folder / "stderr"]
+        self._process = subprocess.Popen(
+            [python, "-W", "error", str(PROJECT.parent / "forks.py")], cwd=PROJECT, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+
+    def run(self, text: str, environment: dict[str, str]) -> list[str]:
+        """Run a program to its end; return the lines that it prints."""
+        outputs = list(map(str, self._outputs))
+        request = {"text": text, "environment": environment, "outputs": outputs}
+        print(json.dumps(request), file=self._process.stdin, flush=True)
+        status = self._process.stdout.readline().strip()
+        said, errors = (one.read_text(encoding="utf-8") for one in self._outputs)
+        assert status == "0", f"exit status {status}\n{errors}"
+        return said.splitlines()
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
 class Project:
     """The project with its two databases; what was started and still runs is killed at the end."""
 
-    def __init__(self, python: str, url: str, second: str) -> None:
+    def __init__(self, python: str, forks: Forks, url: str, second: str) -> None:
         self.python = python
+        self.forks = forks
         self.environment = {
             **{key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ},
             "DATABASE_URL": url,
@@ -54,17 +81,8 @@ class Project:
 
     def ask(self, program: str) -> list[str]:
         """Run a few lines with the tasks at hand; return the lines that they print."""
-        text = (
-            "import django; django.setup()\n"
-            "from django.db import connection, transaction\n"
-            "from app import tasks\n" + program
-        )
-        done = subprocess.run(
-            [self.python, "-W", "error", "-c", text], cwd=PROJECT, text=True, capture_output=True,
-            timeout=60, env=self.environment,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()
+        names = "from django.db import connection, transaction\nfrom app import tasks\n"
+        return self.forks.run(names + program, self.environment)
 
     def worker(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a worker whose death is noticed in three seconds."""
@@ -131,19 +149,30 @@ def _build(base: str, folder: Path, wanted: list[str]) -> None:
     unfinished.rename(folder)
 
 
-@pytest.fixture(
-    scope="module",
-    params=[HERE, *(pytest.param(one, marks=pytest.mark.interop) for one in VERSIONS)],
+DJANGOS = [HERE, *(pytest.param(one, marks=pytest.mark.interop) for one in VERSIONS)]
+# Each test starts processes of its own.
+oldest_and_newest = pytest.mark.parametrize(
+    "django_python", [DJANGOS[0], DJANGOS[-1]], indirect=True, scope="module"
 )
+
+
+@pytest.fixture(scope="module", params=DJANGOS)
 def django_python(request: pytest.FixtureRequest) -> str:
     """An interpreter with a Django: that of the test's environment, then each newer one."""
     return sys.executable if request.param == HERE else python_of(request.param)
 
 
+@pytest.fixture(scope="module")
+def forks(django_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    made = Forks(django_python, tmp_path_factory.mktemp("forks"))
+    yield made
+    made.end()
+
+
 @pytest.fixture
-def project(django_python: str, database_url: str, postgres) -> Iterator[Project]:
+def project(django_python: str, forks: Forks, database_url: str, postgres) -> Iterator[Project]:
     """The project on a migrated database, and on a second one that is empty."""
     with postgres.database() as second:
-        made = Project(django_python, database_url, second)
+        made = Project(django_python, forks, database_url, second)
         yield made
         made.end()

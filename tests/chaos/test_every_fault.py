@@ -13,7 +13,7 @@ pytestmark = pytest.mark.chaos
 
 
 def test_faults_in_turn() -> None:
-    with running(7) as fleet:
+    with running(7, rate=150) as fleet:
         fleet.settled(20)
         for fault in SHORT:
             play(fleet, fault)

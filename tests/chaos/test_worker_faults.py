@@ -26,7 +26,7 @@ CHOSEN = [
 @pytest.mark.timeout(300)
 def test_chosen_faults_of_workers_in_turn() -> None:
     of_clocks = [] if clocks.LIBRARY is None else [clocks.a_clock_an_hour_behind]
-    with running(11, rate=200) as fleet:
+    with running(11, rate=100) as fleet:
         fleet.settled(20)
         for fault in (*CHOSEN, *of_clocks):
             play(fleet, fault)

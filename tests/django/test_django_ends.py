@@ -8,10 +8,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fix_django import Project
+from fix_django import Project, oldest_and_newest
 from fix_examples import stop
 from fix_wait import eventually
 from fix_worker import Rows
+
+pytestmark = oldest_and_newest
 
 ENDED = ("completed", "failed", "cancelled")
 

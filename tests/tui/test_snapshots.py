@@ -19,8 +19,8 @@ from awa_cli.tui.app import Monitor
 from awa_cli.tui.navigation import PAGES
 from awa_cli.tui.widgets.confirm import Confirm
 
-SIZES = [(80, 24), (160, 45)]
-THEMES = ["awa-dark", "awa-light"]
+# Colours are those of the theme and layout is that of the size, so two looks show all of both.
+LOOKS = {"awa-light-80x24": ("awa-light", (80, 24)), "awa-dark-160x45": ("awa-dark", (160, 45))}
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 DIALOGS = {
     "help": "?",
@@ -54,21 +54,17 @@ async def job(pilot, state: str) -> None:
     await at("job", row.id)(pilot)
 
 
-@pytest.fixture(params=THEMES)
-def theme(request) -> str:
-    return request.param
-
-
-@pytest.fixture(params=SIZES, ids=["80x24", "160x45"])
-def size(request) -> tuple[int, int]:
+@pytest.fixture(params=LOOKS.values(), ids=LOOKS)
+def look_and_size(request) -> tuple[str, tuple[int, int]]:
     return request.param
 
 
 @pytest.fixture
-def looks(snap_compare, still_monitor, theme, size, monkeypatch):
+def looks(snap_compare, still_monitor, look_and_size, monkeypatch):
     """Compare the screen after ``before`` with its snapshot."""
     # A cursor that blinks is there in every other picture.
     monkeypatch.setattr(Input, "cursor_blink", False)
+    theme, size = look_and_size
 
     def looks(before=settle, **options) -> bool:
         app = still_monitor(theme=theme, **options)

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from fix_tui import TRACE
-from test_snapshots import NOON, at, looks, settle, size, theme  # noqa: F401 - fixtures
+from test_snapshots import NOON, at, look_and_size, looks, settle  # noqa: F401 - fixtures
 
 from awa_cli.tui.screens import activity, cron
 

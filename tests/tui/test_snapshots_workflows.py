@@ -11,7 +11,7 @@ import json
 from datetime import datetime, timedelta
 
 import pytest
-from test_snapshots import at, looks, size, theme  # noqa: F401 - fixtures
+from test_snapshots import at, look_and_size, looks  # noqa: F401 - fixtures
 
 PARTS = 9_996
 FETCH, FIRST, BAD, ALERT = 800_001, 800_002, 804_712, 810_000

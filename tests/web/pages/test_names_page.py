@@ -51,8 +51,7 @@ def test_the_link_of_a_list_leads_to_a_name_of_dots(named, visit) -> None:
     expect(page.locator("h1")).to_have_text("..")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("size", ["phone", "desktop"])
+@pytest.mark.parametrize(("size", "theme"), [("phone", "dark"), ("desktop", "light")])
 def test_a_long_name_leaves_room_for_the_columns_beside_it(named, visit, size, theme) -> None:
     # Six at most: each keeps a live stream, of which a browser has six.
     paths = ("/", "/jobs", "/queues", "/kinds", f"/queues/{LONG}", f"/kinds/{LONG}")
