@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 import psycopg
 
 from awa_lib._sql import Op, sql
+from awa_lib.codec.pgtext import int_array
 from awa_lib.db.drive import run
-from awa_lib.ops.jobs import id_array
 from awa_lib.reads import activity, failures, jobs, overviews, runtime
 from awa_lib.runtime.sessions import HOT_PLANS
 from benchmarks import measures
@@ -129,7 +129,7 @@ def claim_ms(conn: psycopg.Connection) -> float:
     """Return the median time of claims that are rolled back."""
     statement = sql.claims(
         "claim_kind", queue="q", kind="noop", limit=CLAIM, deadline_seconds=300.0, lease=1,
-        passing=id_array([]),
+        passing=int_array([]),
     )  # fmt: skip
     cursor, found = psycopg.RawCursor(conn), []
     for _ in range(LOOKS):

@@ -20,7 +20,7 @@ import psycopg
 
 import awa_lib as awa
 from awa_lib._sql import sql
-from awa_lib.ops.jobs import id_array
+from awa_lib.codec.pgtext import int_array
 from awa_lib.runtime.sessions import HOT_PLANS
 from benchmarks import watch
 from benchmarks.server import facts, fresh, private_server
@@ -57,7 +57,7 @@ def claim_cost(conn: psycopg.Connection) -> dict[str, float]:
     """Return the time and the pages of a claim that is rolled back."""
     statement = sql.claims(
         "claim_kinds", queue=QUEUE, kinds=KINDS, limit=CLAIM, deadline_seconds=300.0, lease=1,
-        passing=id_array([]),
+        passing=int_array([]),
     )  # fmt: skip
     with conn.transaction(force_rollback=True):
         for name, value in HOT_PLANS:

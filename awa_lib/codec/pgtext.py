@@ -15,10 +15,20 @@ __all__ = [
     "bytea_array",
     "copy_field",
     "copy_json",
+    "int_array",
     "nullable_array",
     "repeated_array",
     "text_array",
 ]
+
+
+def int_array(values: Iterable[int]) -> str:
+    """Return an array literal of whole numbers.
+
+    >>> int_array([1, -2])
+    '{1,-2}'
+    """
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 def nullable_array(values: Iterable[str | None]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_lib._json import loads
 from awa_lib.codec import pgtext
 from awa_lib.codec.encode import encode
+from awa_lib.codec.pgtext import int_array
 from awa_lib.enqueue.kinds import UNDECLARED, Kinds
 from awa_lib.enqueue.options import (
     CONCURRENCY_KEY,
@@ -149,7 +150,7 @@ class NewJobs:
             "delay": options.delay,
             "metadata": options.metadata,
             "tags": pgtext.text_array(options.tags),
-            "ids": _ids(ids),
+            "ids": int_array(ids),
         }
         if self.own is not None:
             # A job without a time of its own runs now, whatever the first job does.
@@ -191,7 +192,7 @@ class NewJobs:
             "unique_states_each": pgtext.nullable_array(
                 None if one.unique is None else states_bits(one.unique.states) for one in own
             ),
-            "ids": _ids(ids),
+            "ids": int_array(ids),
         }
 
     def jobs(self, ids: Sequence[int], now: datetime) -> list[Job]:
@@ -247,10 +248,6 @@ def _job(job_id: int, kind: str, args: str, options: Options, now: datetime) -> 
         run_at,
         now,
     )
-
-
-def _ids(ids: Sequence[int]) -> str:
-    return "{" + ",".join(map(str, ids)) + "}"
 
 
 def _byte_array(keys: Sequence[bytes | None]) -> str:

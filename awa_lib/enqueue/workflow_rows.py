@@ -6,6 +6,7 @@ from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from awa_lib.codec import pgtext
+from awa_lib.codec.pgtext import int_array
 from awa_lib.enqueue.workflow_nodes import PATIENT, Group
 from awa_lib.errors import ValidationError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from awa_lib.enqueue.workflow_nodes import Node, Part
     from awa_lib.enqueue.workflows import Workflow
 
-__all__ = ["ROWS_PER_STATEMENT", "Plan", "Row", "batches", "columns", "ints"]
+__all__ = ["ROWS_PER_STATEMENT", "Plan", "Row", "batches", "columns"]
 
 ROWS_PER_STATEMENT: Final = 5000
 # Far below the largest array of jsonb, 256 MiB, and of a message.
@@ -124,7 +125,7 @@ class Plan:
         """Return parents and children, in order, as arrays that fit a statement."""
         edges = self.edges()
         while batch := list(islice(edges, ROWS_PER_STATEMENT)):
-            yield ints(parent for parent, _ in batch), ints(child for _, child in batch)
+            yield int_array(parent for parent, _ in batch), int_array(child for _, child in batch)
 
     def edges(self) -> Iterator[tuple[int, int]]:
         """Return the parent and the child of each edge, in order."""
@@ -217,11 +218,6 @@ def _json_array(values: Iterable[str]) -> str:
 
 def _numbers(values: Iterable[float | None]) -> str:
     return "{" + ",".join(["NULL" if one is None else repr(one) for one in values]) + "}"
-
-
-def ints(values: Iterable[int]) -> str:
-    """Return an array literal of numbers."""
-    return "{" + ",".join(map(str, values)) + "}"
 
 
 def _too_many_edges(name: str) -> ValidationError:

@@ -8,9 +8,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from awa_lib._sql import atomic, sql
+from awa_lib.codec.pgtext import int_array
 from awa_lib.errors import AwaError, DatabaseError, Transient, Unavailable
 from awa_lib.filters import JobFilter
-from awa_lib.ops.jobs import id_array
 from awa_lib.states import CAN_CANCEL, CAN_RETRY, ENDED, QUEUED
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _batch(task: _Task) -> Op[bool]:
         page, deferred = deferred[: task.batch], deferred[task.batch :]
     locked: list[int] = []
     if page:
-        rows = yield sql.bulk("lock_jobs", ids=id_array(page))
+        rows = yield sql.bulk("lock_jobs", ids=int_array(page))
         locked = sorted(row[0] for row in rows)
     missed = sorted(set(page).difference(locked))
     # Checked under the lock: until then they could change.
@@ -131,7 +131,7 @@ def _batch(task: _Task) -> Op[bool]:
         "advance",
         id=task.id,
         cursor=cursor,
-        deferred=id_array(deferred),
+        deferred=int_array(deferred),
         over=cursor >= task.last_id and not deferred,
         processed=done.processed,
         skipped=skipped,
@@ -159,7 +159,7 @@ def _page(task: _Task) -> Op[tuple[list[int], int]]:
 
 def _still_match(task: _Task, ids: Sequence[int]) -> Op[list[int]]:
     rows = yield sql.bulk(
-        "still_fit", ids=id_array(ids), states=states_of(task.operation), **task.where
+        "still_fit", ids=int_array(ids), states=states_of(task.operation), **task.where
     )
     return [row[0] for row in rows]
 
@@ -209,7 +209,7 @@ def _apply_all(task: _Task, ids: Sequence[int]) -> Op[_Done]:
 
 @atomic
 def _apply(task: _Task, ids: Sequence[int]) -> Op[int]:
-    chosen = id_array(ids)
+    chosen = int_array(ids)
     if task.operation == "retry":
         rows = yield sql.jobs("retry_jobs", ids=chosen)
     elif task.operation == "cancel":

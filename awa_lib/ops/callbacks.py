@@ -12,9 +12,9 @@ from awa_lib._sql import compute, sql
 from awa_lib.callbacks import cel
 from awa_lib.callbacks.cel import Decision, Expressions
 from awa_lib.codec.encode import to_json
+from awa_lib.codec.pgtext import int_array
 from awa_lib.errors import CallbackNotFound, ValidationError
 from awa_lib.models import Job, ResolveResult
-from awa_lib.ops.jobs import id_array
 from awa_lib.telemetry.failures import group_of_text
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ class WaitStatus:
 
 def look_at_waits(ids: Sequence[int]) -> Op[dict[int, WaitStatus]]:
     """Return the status of each of these jobs that still exists, by id."""
-    rows = yield sql.callbacks("look_at_waits", ids=id_array(ids))
+    rows = yield sql.callbacks("look_at_waits", ids=int_array(ids))
     return {
         row[0]: WaitStatus(row[1], row[2], row[3], row[4], frozenset(loads(row[5]))) for row in rows
     }

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from awa_lib._json import dumps
 from awa_lib._sql import atomic, sql
+from awa_lib.codec.pgtext import int_array
 from awa_lib.errors import AwaError, Unavailable
-from awa_lib.ops.jobs import id_array
 from awa_lib.ops.late_jobs import legs
 from awa_lib.ops.results import values_of
 
@@ -137,7 +137,7 @@ def claim(
         "limit": limit,
         "deadline_seconds": deadline_seconds,
         "lease": lease,
-        "passing": id_array(passing),
+        "passing": int_array(passing),
     }
     if limited:
         return (yield sql.claims("claim_limited", kinds=list(kinds), only=None, **given))
@@ -218,7 +218,7 @@ def _candidates(
     queue: str, kinds: Sequence[str], limit: int, limited: bool, passing: Sequence[int]
 ) -> Op[Rows]:
     block = "candidates_limited" if limited else "candidates"
-    given = {"queue": queue, "kinds": list(kinds), "limit": limit, "passing": id_array(passing)}
+    given = {"queue": queue, "kinds": list(kinds), "limit": limit, "passing": int_array(passing)}
     return (yield sql.claims(block, **given))
 
 
@@ -233,7 +233,7 @@ def hand_back_claim(queue: str, lease: int, keep: Sequence[int] = ()) -> Op[list
     They become available again, and the attempt does not count.  Jobs in ``keep`` stay running;
     rows that another transaction has locked are left to the next call.
     """
-    rows = yield sql.claims("hand_back_claim", queue=queue, lease=lease, keep=id_array(keep))
+    rows = yield sql.claims("hand_back_claim", queue=queue, lease=lease, keep=int_array(keep))
     return [row[0] for row in rows]
 
 
@@ -288,7 +288,7 @@ def finish_completed(attempts: Sequence[OwnedAttempt], *, skip_locked: bool = Fa
     pairs, flows = _pairs(_leases(attempts)), _flows(attempts)
     if any(flows) or any(attempt.result is not None for attempt in attempts):
         rows = yield sql.claims(
-            "finish_completed_with_extras", **pairs, flows=id_array(flows), **values_of(attempts)
+            "finish_completed_with_extras", **pairs, flows=int_array(flows), **values_of(attempts)
         )
     else:
         rows = yield sql.claims("finish_completed", **pairs)
@@ -319,7 +319,7 @@ def finish_attempts(
     rows = yield sql.claims(
         "finish_attempts",
         **_pairs(_leases([attempt for attempt, _ in ended])),
-        flows=id_array(_flows([attempt for attempt, _ in ended])),
+        flows=int_array(_flows([attempt for attempt, _ in ended])),
         targets=[ending.target for _, ending in ended],
         delays=[ending.delay for _, ending in ended],
         attempts_back=[ending.attempt_back for _, ending in ended],
@@ -347,7 +347,7 @@ def written_ends(ended: Sequence[tuple[int, int, int]]) -> Op[list[Written]]:
     rows = yield sql.claims(
         "written_ends",
         **_pairs([(job_id, lease) for job_id, lease, _ in ended]),
-        known=id_array([known for *_, known in ended]),
+        known=int_array([known for *_, known in ended]),
     )
     return rows.into(Written)
 
@@ -378,8 +378,8 @@ def _flows(attempts: Sequence[OwnedAttempt]) -> list[int]:
 
 def _pairs(leases: Sequence[tuple[int, int]]) -> dict[str, str]:
     return {
-        "ids": id_array([job_id for job_id, _ in leases]),
-        "leases": id_array([lease for _, lease in leases]),
+        "ids": int_array([job_id for job_id, _ in leases]),
+        "leases": int_array([lease for _, lease in leases]),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from awa_lib._sql import atomic, sql
+from awa_lib.codec.pgtext import int_array
 from awa_lib.errors import (
     Conflict,
     InvalidTransition,
@@ -16,7 +17,7 @@ from awa_lib.filters import DlqFilter, checked_filter, require_some
 from awa_lib.logs import Logger
 from awa_lib.models import Job, JobState
 from awa_lib.ops.apart import Aside, change_apart
-from awa_lib.ops.jobs import get_job, id_array
+from awa_lib.ops.jobs import get_job
 from awa_lib.validation import int64_of, moment_of, name_of, number_of, text_of
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _leave(job_id: int, error: AwaError) -> Op[dict[int, None]]:
 
 
 def _move(ids: Sequence[int], reason: str | None) -> Op[list[int]]:
-    rows = yield sql.dead_letters("move_failed", ids=id_array(ids), reason=reason)
+    rows = yield sql.dead_letters("move_failed", ids=int_array(ids), reason=reason)
     return [row[0] for row in rows]
 
 
@@ -168,7 +169,7 @@ def retry_from_dlq(
         name_of("queue", queue)
     rows = yield sql.dead_letters(
         "retry",
-        ids=id_array([int64_of("job_id", job_id)]),
+        ids=int_array([int64_of("job_id", job_id)]),
         run_at=when,
         priority=priority,
         queue=queue,
@@ -245,14 +246,14 @@ def retry_page(ids: Sequence[int], queue: str | None = None) -> Op[list[int]]:
 @atomic
 def _retry_ids(ids: Sequence[int], queue: str | None) -> Op[list[int]]:
     rows = yield sql.dead_letters(
-        "retry", ids=id_array(ids), run_at=None, priority=None, queue=queue
+        "retry", ids=int_array(ids), run_at=None, priority=None, queue=queue
     )
     return [row[rows.columns.index("id")] for row in rows]
 
 
 def purge_page(ids: Sequence[int]) -> Op[list[int]]:
     """Delete these dead letters for good; return the ids of those that there were."""
-    rows = yield sql.dead_letters("purge", ids=id_array(ids))
+    rows = yield sql.dead_letters("purge", ids=int_array(ids))
     return [row[0] for row in rows]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from awa_lib._sql import sql
 from awa_lib.codec import pgtext
-from awa_lib.ops.jobs import id_array
+from awa_lib.codec.pgtext import int_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,12 +49,12 @@ def write_job_logs(logs: Sequence[RunLog]) -> Op[None]:
     """
     yield sql.job_logs(
         "write",
-        ids=id_array([log.job_id for log in logs]),
-        leases=id_array([log.run_lease for log in logs]),
-        attempts=id_array([log.attempt for log in logs]),
+        ids=int_array([log.job_id for log in logs]),
+        leases=int_array([log.run_lease for log in logs]),
+        attempts=int_array([log.attempt for log in logs]),
         lines=pgtext.text_array(log.lines for log in logs),
-        records=id_array([log.records for log in logs]),
-        dropped=id_array([log.dropped for log in logs]),
+        records=int_array([log.records for log in logs]),
+        dropped=int_array([log.dropped for log in logs]),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from awa_lib._sql import sql
-from awa_lib.ops.jobs import id_array
+from awa_lib.codec.pgtext import int_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ def late_jobs(queue: str, begins: Sequence[Begin], passing: Sequence[int] = ()) 
         "late_jobs",
         queue=queue,
         kinds=[one.kind for one in begins],
-        passing=id_array(passing),
+        passing=int_array(passing),
         **legs(begins),
     )
     return [Late(*row) for row in rows]

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from awa_lib._sql import atomic, sql
+from awa_lib.codec.pgtext import int_array
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.logs import Logger
 from awa_lib.ops.apart import Aside, change_apart
-from awa_lib.ops.jobs import id_array
 from awa_lib.telemetry.failures import group_of_text
 from awa_lib.validation import bounded
 
@@ -147,7 +147,7 @@ def due_states(
         "due_states_and_others" if others else "due_states",
         scheduled_from=begins.get("scheduled", EVER),
         retryable_from=begins.get("retryable", EVER),
-        apart=id_array(sorted(apart)),
+        apart=int_array(sorted(apart)),
     )
     return [Due(*row[:3]) for row in rows], Others(*rows[0][3:]) if others else None
 
@@ -177,7 +177,7 @@ def _search(block: str, aside: Aside, limit: int, **params: object) -> Op[list[i
 @atomic
 def _promote(ids: Sequence[int], milliseconds: int) -> Op[dict[int, None]]:
     yield sql.maintenance("settle", milliseconds=milliseconds)
-    rows = yield sql.maintenance("promote", ids=id_array(ids))
+    rows = yield sql.maintenance("promote", ids=int_array(ids))
     if rows:
         yield sql.maintenance("wait_at_most", milliseconds=_COMMIT_MS)
     return {row[0]: None for row in rows}
@@ -225,13 +225,13 @@ def expired_callback_ids(aside: Aside, limit: int = RESCUE_BATCH) -> Op[list[int
 
 def once_locked_ids(ids: Iterable[int]) -> Op[set[int]]:
     """Return the ids of rows that a transaction has locked since their last change."""
-    rows = yield sql.maintenance("once_locked_ids", ids=id_array(sorted(ids)))
+    rows = yield sql.maintenance("once_locked_ids", ids=int_array(sorted(ids)))
     return {row[0] for row in rows}
 
 
 def free_ids(ids: Sequence[int]) -> Op[set[int]]:
     """Return the ids of rows that are not locked now."""
-    rows = yield sql.maintenance("free_ids", ids=id_array(sorted(ids)))
+    rows = yield sql.maintenance("free_ids", ids=int_array(sorted(ids)))
     return {row[0] for row in rows}
 
 
@@ -259,7 +259,7 @@ def rescue(
         yield sql.maintenance("settle", milliseconds=milliseconds)
         rows = yield sql.maintenance(
             "rescue",
-            ids=id_array(chosen),
+            ids=int_array(chosen),
             cause=cause,
             error=error,
             failure=group_of_text(error).id,
@@ -338,7 +338,7 @@ def delete_old(
     @atomic
     def change(ids: Sequence[int], milliseconds: int) -> Op[dict[int, None]]:
         yield sql.maintenance("settle", milliseconds=milliseconds)
-        rows = yield sql.maintenance("delete_old", ids=id_array(ids), seconds=seconds)
+        rows = yield sql.maintenance("delete_old", ids=int_array(ids), seconds=seconds)
         return {row[0]: None for row in rows}
 
     def blame(job_id: int, error: AwaError) -> Op[dict[int, None]]:

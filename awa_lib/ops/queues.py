@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from awa_lib._sql import sql
-from awa_lib.ops.jobs import id_array
+from awa_lib.codec.pgtext import int_array
 from awa_lib.validation import LONGEST_NAME, name_of, text_of
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def cancel_waiting(queue: str) -> Op[int]:
         missed: list[int] = []
         for start in range(0, len(left), _ROWS_PER_STATEMENT):
             page = left[start : start + _ROWS_PER_STATEMENT]
-            gone = yield sql.queues("drain", ids=id_array(page), queue=queue)
+            gone = yield sql.queues("drain", ids=int_array(page), queue=queue)
             done = {row[0] for row in gone}
             cancelled += len(done)
             missed += [job_id for job_id in page if job_id not in done]

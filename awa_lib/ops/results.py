@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from awa_lib._sql import sql
-from awa_lib.codec.pgtext import text_array
-from awa_lib.ops.jobs import id_array
+from awa_lib.codec.pgtext import int_array, text_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,7 +35,7 @@ def values_of(attempts: Iterable[_Completed]) -> dict[str, Any]:
     """Return the results of completed attempts as parameters of a statement, in their order."""
     kept = [(one.job.id, one.result) for one in attempts if one.result is not None]
     return {
-        "result_ids": id_array([job_id for job_id, _ in kept]),
+        "result_ids": int_array([job_id for job_id, _ in kept]),
         "results": text_array(result.text for _, result in kept),
         "ttls": [result.ttl_seconds for _, result in kept],
     }

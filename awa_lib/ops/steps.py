@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from awa_lib._sql import atomic, sql
 from awa_lib.codec import pgtext
+from awa_lib.codec.pgtext import int_array
 from awa_lib.ops.claims import Missed, held_of
-from awa_lib.ops.jobs import id_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ def write_steps(steps: Sequence[NewStep], *, skip_locked: bool = False) -> Op[Mi
         return (yield from _write_held(steps))
     rows = yield sql.steps(
         "write",
-        ids=id_array([step.job_id for step in steps]),
+        ids=int_array([step.job_id for step in steps]),
         leases=[step.lease for step in steps],
         numbers=[step.number for step in steps],
         names=pgtext.text_array(step.name for step in steps),
@@ -52,7 +52,7 @@ def write_steps(steps: Sequence[NewStep], *, skip_locked: bool = False) -> Op[Mi
 def _write_held(steps: Sequence[NewStep]) -> Op[Missed]:
     rows = yield sql.steps(
         "hold_attempts",
-        ids=id_array([step.job_id for step in steps]),
+        ids=int_array([step.job_id for step in steps]),
         leases=[step.lease for step in steps],
     )
     held, missed = held_of([(step.job_id, step.lease) for step in steps], rows)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from awa_lib._sql import atomic, sql
 from awa_lib.codec import pgtext
-from awa_lib.enqueue.workflow_rows import ints
+from awa_lib.codec.pgtext import int_array
 from awa_lib.errors import Conflict, ValidationError, WorkflowNotFound
 from awa_lib.ops.dead_letters import MOVE_BATCH, retry_page
 from awa_lib.ops.jobs import retry_in_pages
@@ -59,7 +59,7 @@ def _retry_workflow(
         "retry_targets",
         workflow=workflow_id,
         all=tasks is None,
-        numbers=ints(numbers),
+        numbers=int_array(numbers),
         downstream=downstream,
     )
     if dry_run:
@@ -111,7 +111,7 @@ def _retry(workflow_id: int, targets: Sequence[_Target]) -> Op[None]:
     if not again:
         return
     rows = yield sql.workflows(
-        "reset_nodes", workflow=workflow_id, numbers=ints(t.number for t in again)
+        "reset_nodes", workflow=workflow_id, numbers=int_array(t.number for t in again)
     )
     if len(rows) < len(again):
         done = {row[0] for row in rows}

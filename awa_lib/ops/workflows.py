@@ -10,9 +10,10 @@ from awa_lib._json import dumps
 from awa_lib._sql import atomic, sql
 from awa_lib.codec import pgtext
 from awa_lib.codec.encode import to_json
+from awa_lib.codec.pgtext import int_array
 from awa_lib.enqueue.workflow_copy import PlanText
 from awa_lib.enqueue.workflow_nodes import LARGEST, Group, Task
-from awa_lib.enqueue.workflow_rows import ROWS_PER_STATEMENT, Plan, batches, columns, ints
+from awa_lib.enqueue.workflow_rows import ROWS_PER_STATEMENT, Plan, batches, columns
 from awa_lib.errors import Conflict, ValidationError, WorkflowNotFound
 from awa_lib.ops.jobs import cancel_in_pages
 from awa_lib.telemetry import metrics
@@ -216,8 +217,8 @@ def note_ends(ended: Iterable[tuple[int, int]]) -> Op[None]:
     if pairs:
         yield sql.workflows(
             "note_ends",
-            workflows=ints(workflow for workflow, _ in pairs),
-            ids=ints(job_id for _, job_id in pairs),
+            workflows=int_array(workflow for workflow, _ in pairs),
+            ids=int_array(job_id for _, job_id in pairs),
         )
 
 
@@ -236,7 +237,7 @@ def resolve_free(workflow_ids: Sequence[int]) -> Op[dict[int, bool | None]]:
     None stands for one that another transaction has locked; its notes stay for whoever calls this
     later.  One that is gone is left out.
     """
-    rows = yield sql.workflows("resolve_free", workflows=ints(workflow_ids))
+    rows = yield sql.workflows("resolve_free", workflows=int_array(workflow_ids))
     return {int(row[0]): row[1] for row in rows}
 
 
@@ -349,7 +350,7 @@ def _insert(workflow_id: int, plan: Plan) -> Op[None]:
         )
     if not plan.decided:
         yield sql.workflows(
-            "resolve_fresh", workflow=workflow_id, first=plan.first, parents=ints(plan.older)
+            "resolve_fresh", workflow=workflow_id, first=plan.first, parents=int_array(plan.older)
         )
 
 

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from awa_lib._sql import sql
+from awa_lib.codec.pgtext import int_array
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from awa_lib._sql import Op
 
-__all__ = ["MOST_WAITS", "SkipCause", "WorkflowWait", "causes_of", "ints", "waits_of"]
+__all__ = ["MOST_WAITS", "SkipCause", "WorkflowWait", "causes_of", "waits_of"]
 
 MOST_WAITS: Final = 5
 """Of a task that waits for more, the rest is a number."""
@@ -58,8 +59,8 @@ def waits_of(
     rows = yield sql.read_workflows(
         "waits",
         workflow=workflow_id,
-        children=ints(waiting),
-        failed=ints(blocked),
+        children=int_array(waiting),
+        failed=int_array(blocked),
         most=MOST_WAITS,
     )
     waits: dict[int, list[WorkflowWait]] = {}
@@ -80,12 +81,7 @@ def causes_of(workflow_id: int, rules: Mapping[int, str]) -> Op[dict[int, SkipCa
     rows = yield sql.read_workflows(
         "causes",
         workflow=workflow_id,
-        children=ints(skipped),
-        all_failed=ints(number for number, rule in skipped.items() if rule == "all_failed"),
+        children=int_array(skipped),
+        all_failed=int_array(number for number, rule in skipped.items() if rule == "all_failed"),
     )
     return {child: SkipCause(name, kind, state) for child, name, kind, state in rows}
-
-
-def ints(numbers: Iterable[int]) -> str:
-    """Return an array literal of numbers, sorted."""
-    return "{" + ",".join(map(str, sorted(numbers))) + "}"

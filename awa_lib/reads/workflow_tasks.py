@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from awa_lib._sql import sql
+from awa_lib.codec.pgtext import int_array
 from awa_lib.errors import ValidationError, WorkflowNotFound
 from awa_lib.filters import checked_limit
 from awa_lib.reads.workflow_reasons import (
@@ -13,7 +14,6 @@ from awa_lib.reads.workflow_reasons import (
     SkipCause,
     WorkflowWait,
     causes_of,
-    ints,
     waits_of,
 )
 from awa_lib.reads.workflows import (
@@ -263,13 +263,13 @@ def _tasks(workflow_id: int, nodes: Sequence[_Node]) -> Op[list[WorkflowTask]]:
     missing = {n.number + 1 for n in nodes if n.type == "group" and n.members.total}
     missing |= {n.group_number for n in nodes if n.group_number is not None}
     if missing := missing - known.keys():
-        rows = yield sql.read_workflows("nodes", workflow=workflow_id, numbers=ints(missing))
+        rows = yield sql.read_workflows("nodes", workflow=workflow_id, numbers=int_array(missing))
         if len(rows) < len(missing):
             raise WorkflowNotFound(workflow_id)
         known |= {node.number: node for node in _nodes(rows)}
     deciding = {n.number: _deciding(n, known) for n in nodes}
     begun = [n.job_id for n in deciding.values() if n.state != "waiting" and n.job_id is not None]
-    read = (yield sql.read_workflows("jobs_of_tasks", ids=ints(begun))) if begun else []
+    read = (yield sql.read_workflows("jobs_of_tasks", ids=int_array(begun))) if begun else []
     jobs = {row[0]: _Job(*row[1:]) for row in read}
     ends = yield from _group_ends(workflow_id, nodes)
     waiting = [n for n in deciding.values() if n.state == "waiting" and n.type == "task"]
@@ -294,7 +294,7 @@ def _group_ends(workflow_id: int, nodes: Sequence[_Node]) -> Op[dict[int, dateti
             left -= n.members.total
     if not over:
         return {}
-    rows = yield sql.read_workflows("group_ends", workflow=workflow_id, groups=ints(over))
+    rows = yield sql.read_workflows("group_ends", workflow=workflow_id, groups=int_array(over))
     return {number: ended_at for number, ended_at in rows if ended_at is not None}
 
 

@@ -18,10 +18,10 @@ import roles
 
 import awa_lib as awa
 from awa_lib._sql import Statement, sql
+from awa_lib.codec.pgtext import int_array
 from awa_lib.enqueue.blocks import Blocks
 from awa_lib.enqueue.kinds import UNDECLARED
 from awa_lib.enqueue.new_jobs import check_one
-from awa_lib.ops.jobs import id_array
 from awa_lib.runtime.sessions import HOT_PLANS
 
 CONNECTIONS = 2
@@ -50,7 +50,7 @@ def insertion(i: int, t: float) -> tuple[str, tuple[object, ...]]:
 def claim(lease: int) -> Statement:
     return sql.claims(
         "claim_kind", queue="q", kind="noop", limit=BATCH, deadline_seconds=300.0, lease=lease,
-        passing=id_array([]),
+        passing=int_array([]),
     )  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def loop(lease: int, stop: threading.Event) -> None:
                 stop.wait(0.005)
                 continue
             ends = sql.claims(
-                "finish_completed", ids=id_array(ids), leases=id_array([lease] * len(ids))
+                "finish_completed", ids=int_array(ids), leases=int_array([lease] * len(ids))
             )
             cursor.execute(ends.query.text, ends.values)
             with counting:
