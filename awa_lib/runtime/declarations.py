@@ -92,6 +92,7 @@ class Declarations:
             dead_letters=dead_letters,
             capture_logs=capture_logs,
         )
+        self._handlers.queue_backoffs[name] = backoff
 
     @overload
     def task(

@@ -104,6 +104,8 @@ class Handlers(dict[str, Handler]):
     def __init__(self, results: Mapping[str, ResultOptions] = MappingProxyType({})) -> None:
         super().__init__()
         self.results = results
+        self.queue_backoffs: dict[str, Backoff | Callable[[int, BaseException], float] | None] = {}
+        """The backoffs of queues that are declared beside the handlers."""
         self.declared: dict[str, Handler] = {}
         self.middleware: list[Middleware] = []
         """In the order of declaration: the first is outermost."""
@@ -148,6 +150,13 @@ class Handlers(dict[str, Handler]):
                     f"the middleware {middleware.name} is for kind {kind!r}, which has no handler",
                     hint=did_you_mean(kind, self) or f"kinds with a handler: {', '.join(self)}",
                 )
+
+    def only(self, kind: str) -> Handlers:
+        """Return the handler of one kind, without the others."""
+        one = Handlers(self.results)
+        one[kind] = self[kind]
+        one.queue_backoffs = self.queue_backoffs
+        return one
 
     def _within(self, handler: Handler, middleware: list[Middleware]) -> Handler:
         kind, is_async = handler.kind, handler.is_async

@@ -13,12 +13,12 @@ from awa_lib.testing._clients import Door, either, handlers_of, perform
 from awa_lib.testing._work import DEADLINE_SECONDS, run_claimed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from awa_lib._sql import Op, Rows
     from awa_lib.client.clients import AsyncClient, Client
     from awa_lib.models import Job
-    from awa_lib.runtime.handlers import Handler
+    from awa_lib.runtime.handlers import Handlers
 
 __all__ = ["inline"]
 
@@ -49,7 +49,7 @@ def inline(
             vars(client).pop(name, None)
 
 
-def _hook(door: Any, handlers: Mapping[str, Handler], raise_errors: bool) -> Any:
+def _hook(door: Any, handlers: Handlers, raise_errors: bool) -> Any:
     """Replace methods on the instance, and on the transactions that it opens."""
     for name in _INSERTS:
         if hasattr(door, name):
@@ -61,7 +61,7 @@ def _hook(door: Any, handlers: Mapping[str, Handler], raise_errors: bool) -> Any
 
 
 def _hooking(
-    method: Callable[..., Any], handlers: Mapping[str, Handler], raise_errors: bool
+    method: Callable[..., Any], handlers: Handlers, raise_errors: bool
 ) -> Callable[..., Any]:
     @wraps(method)
     def opened(*args: Any, **options: Any) -> Any:
@@ -71,7 +71,7 @@ def _hooking(
 
 
 def _running(
-    door: Door, method: Callable[..., Any], handlers: Mapping[str, Handler], raise_errors: bool
+    door: Door, method: Callable[..., Any], handlers: Handlers, raise_errors: bool
 ) -> Callable[..., Any]:
     @wraps(method)
     def insert(*args: Any, **options: Any) -> Any:
@@ -88,7 +88,7 @@ def _running(
     return insert
 
 
-async def _run(door: Door, job: Job, handlers: Mapping[str, Handler], raise_errors: bool) -> Job:
+async def _run(door: Door, job: Job, handlers: Handlers, raise_errors: bool) -> Job:
     if job.kind not in handlers:
         return job
     rows = await perform(door, _claim(job.id))

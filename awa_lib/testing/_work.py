@@ -25,13 +25,13 @@ from awa_lib.testing._home import home
 from awa_lib.testing._results import Drained, NoJob, WorkResult
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Coroutine, Sequence
 
     from awa_lib._sql import Op, Rows
     from awa_lib.client.clients import AsyncClient, Client
     from awa_lib.models import Job
     from awa_lib.runtime.context import Attempt
-    from awa_lib.runtime.handlers import Handler
+    from awa_lib.runtime.handlers import Handlers
 
 __all__ = ["drain", "next_attempt", "run_claimed", "work_one"]
 
@@ -40,6 +40,8 @@ R = TypeVar("R")
 DEADLINE_SECONDS: Final = 300.0
 _EMPTY: Final = WorkResult(NoJob, "no_job")
 _LIMIT: Final = 10_000
+# Its place in a claimed row.
+_QUEUE: Final = 2
 
 
 @overload
@@ -135,7 +137,7 @@ async def _drain(
     return Drained(**counts)
 
 
-def chosen(handlers: Mapping[str, Handler], kind: str | None) -> Mapping[str, Handler]:
+def chosen(handlers: Handlers, kind: str | None) -> Handlers:
     """Return the handler of one kind, or all.  Raises ValidationError for an unknown kind."""
     if kind is None:
         return handlers
@@ -143,7 +145,7 @@ def chosen(handlers: Mapping[str, Handler], kind: str | None) -> Mapping[str, Ha
         raise ValidationError(
             f"no handler is registered for kind {kind!r}", hint=f"known: {', '.join(handlers)}"
         )
-    return {kind: handlers[kind]}
+    return handlers.only(kind)
 
 
 def _claim_next(kinds: Sequence[str], queue: str | None) -> Op[Rows]:
@@ -159,7 +161,7 @@ def _claim_next(kinds: Sequence[str], queue: str | None) -> Op[Rows]:
 
 async def next_attempt(
     door: Door,
-    handlers: Mapping[str, Handler],
+    handlers: Handlers,
     queue: str | None,
     errors: list[BaseException] | None,
 ) -> WorkResult:
@@ -173,13 +175,14 @@ async def next_attempt(
 
 async def run_claimed(
     door: Door,
-    handlers: Mapping[str, Handler],
+    handlers: Handlers,
     row: tuple[Any, ...],
     errors: list[BaseException] | None,
 ) -> Job:
     """Run the handler of a claimed row, record the end, and return the job afterwards."""
     desk = _Desk(door)
-    attempt = attempt_of(row, handlers, desk, time.perf_counter())
+    backoff = handlers.queue_backoffs.get(row[_QUEUE])
+    attempt = attempt_of(row, handlers, desk, time.perf_counter(), backoff)
     task = asyncio.current_task()
     assert task is not None
     before = task.cancelling()

@@ -84,6 +84,21 @@ async def test_the_last_attempt_fails(client, app, call) -> None:
     assert (await call(testing.work_one, worker=app)).is_failed()
 
 
+@pytest.mark.parametrize("kind", [None, "mail"])
+async def test_the_backoff_of_the_queue_holds(client, app, call, kind) -> None:
+    app.queue("post", backoff=awa.fixed(3600))
+
+    @app.task(Mail, queue="post")
+    def mail(job):
+        raise ValueError("no")
+
+    job = await client.insert(Mail("a"), queue="post")
+    assert (await call(testing.work_one, worker=app, kind=kind)).is_retryable()
+
+    due = datetime.fromisoformat((await client.get_job(job.id)).run_at)
+    assert timedelta(minutes=50) < due - datetime.now(UTC) < timedelta(minutes=61)
+
+
 @pytest.mark.parametrize(
     ("returned", "check", "state", "attempt"),
     [
