@@ -75,7 +75,7 @@ class Postgres:
 
     @contextmanager
     def database(self, template: str = "template1") -> Iterator[str]:
-        """Create a database, yield its URL, and drop it later.
+        """Create a database, yield its URL, and drop it some time after the block.
 
         Not at once: closed connections take a moment to end, and PostgreSQL waits for them in
         steps of 100 ms.  The last databases are dropped with the run.
@@ -95,8 +95,10 @@ class Postgres:
             self.in_kernel = False
             self.ask(sql.testing("copy_by_the_server"))
             self.execute(clone.query.text, name=name, template=template)
-        self.left.append(name)
-        yield self.url_of(name)
+        try:
+            yield self.url_of(name)
+        finally:
+            self.left.append(name)
 
     def copy_in_the_kernel(self) -> None:
         """Let the kernel copy the files of databases, where it can: that takes half the time."""

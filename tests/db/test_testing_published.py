@@ -115,6 +115,15 @@ def test_the_example_passes_on_one_process_and_on_two() -> None:
         assert "passed" in done.stdout
 
 
+def test_a_database_stays_as_long_as_it_is_used(awa_postgres, awa_template) -> None:
+    with awa_postgres.database(awa_template) as of_a_module:
+        for _ in range(5):
+            with awa_postgres.database(awa_template):
+                pass
+        with psycopg.connect(of_a_module) as conn:
+            assert conn.execute("SELECT count(*) FROM awa.jobs").fetchone() == (0,)
+
+
 def test_a_server_of_ones_own_is_left_as_it_was(awa_postgres) -> None:
     def databases() -> set[str]:
         return {row[0] for row in awa_postgres.admin.execute("SELECT datname FROM pg_database")}
