@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from zlib import crc32
 
 from hypothesis import settings
 
@@ -51,22 +50,12 @@ pytest_plugins = [
 ]
 
 
-# Those that take a minute or more go first: begun last, one would run alone at the end.
-LONGEST = (
-    "test_openapi.py", "test_state_machine.py", "test_django_worker.py", "test_django_ends.py",
-    "test_pages.py", "test_demo.py", "test_every_fault.py", "test_outages.py", "test_upgrade_own.py",
-    "test_snapshots.py", "test_queues_page.py",
-)  # fmt: skip
+# By itself it takes longer than what is left when its turn comes.
+LONGEST = "test_openapi.py"
 
 
 def pytest_collection_modifyitems(items) -> None:
-    """Mix the files: those of a folder are alike, and either wait or need the processor."""
-
-    def place(item) -> tuple[bool, int]:
-        name = item.path.name
-        return name not in LONGEST, LONGEST.index(name) if name in LONGEST else crc32(name.encode())
-
-    items.sort(key=place)
+    items.sort(key=lambda item: item.path.name != LONGEST)
 
 
 def pytest_collection_finish() -> None:

@@ -308,6 +308,7 @@ def test_ctrl_c_exits_130(database_url, db) -> None:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        waiting += " AND datname = current_database()"
         deadline = time.monotonic() + 20
         while db.execute(waiting).fetchone() == (0,):
             assert time.monotonic() < deadline

@@ -30,7 +30,7 @@ LATE = (
 )
 ENDLESS = compile_block("endless", "SELECT pg_sleep(600)")
 WRONG = compile_block("wrong", "SELECT 1 / 0")
-LOOK = "application_name = 'awa worker: late jobs'"
+LOOK = "datname = current_database() AND application_name = 'awa worker: late jobs'"
 
 
 @pytest.fixture(autouse=True)

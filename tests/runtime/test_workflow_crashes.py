@@ -105,10 +105,10 @@ async def test_a_move_that_a_server_crash_undoes_is_made_again(server: OwnServer
             await go.wait()
 
         await client.start(
-            [("default", 20)], heartbeat_interval_ms=200, heartbeat_staleness_ms=2000
+            [("default", 20)], heartbeat_interval_ms=1000, heartbeat_staleness_ms=2000
         )
         # A commit of something else may write the move to the disk in time.
-        for _ in range(20):
+        for _ in range(60):
             async with client.workflow("crash") as flow:
                 flow.add({}, kind="child", after=flow.add({}, kind="parent", name="parent"))
             assert flow.id is not None
