@@ -61,6 +61,7 @@ def test_a_stream_of_jobs_is_all_or_none(database_url, db, rows) -> None:
     running.stdin.write('{"n": 1}\n' * 5_000)
     running.stdin.flush()
     copying = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY%'"
+    copying += " AND datname = current_database()"
     eventually(lambda: db.execute(copying).fetchone() == (1,), timeout=30)
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=30)

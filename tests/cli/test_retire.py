@@ -207,7 +207,7 @@ def test_beside_another_migration_it_waits(cli, usable, database_url) -> None:
         eventually(
             lambda: conn.execute(
                 "SELECT pid FROM pg_stat_activity WHERE query LIKE '%advisory%'"
-                " AND pid <> pg_backend_pid()"
+                " AND pid <> pg_backend_pid() AND datname = current_database()"
             ).fetchone()
         )
         assert usable() is True

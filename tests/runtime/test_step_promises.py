@@ -17,7 +17,7 @@ import awa_lib as awa
 # A read or a write of steps, and not the leader, which deletes old ones.
 BLOCKED = """
     SELECT 1 FROM pg_stat_activity
-    WHERE cardinality(pg_blocking_pids(pid)) > 0
+    WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0
       AND (query LIKE '%%AS seconds_left%%' OR query LIKE '%%INSERT INTO awa.job_steps%%')"""
 NOTED = """
     CREATE TABLE public.noted (durability text);
