@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 import uuid
+from contextlib import ExitStack
 
 import pytest
 from fix_cli import environment
 from golden_runs import ENVIRONMENT, GOLDEN, Place, seed
+from psycopg.conninfo import conninfo_to_dict
 
 # A place is as old as this at most; the golden files show the same for a minute.
 SEED_SECONDS = 10
@@ -35,24 +37,23 @@ def terminals():
 
 @pytest.fixture(scope="session")
 def seeded(postgres, template):
-    """Return a seeded database that places are cloned from, and its moment.
+    """Return the name of a seeded database that places are cloned from, and its moment.
 
     To seed each place would take twice as long as to clone it.
     """
     until, kept = 0.0, None
+    with ExitStack() as database:
 
-    def get():
-        nonlocal until, kept
-        if time.monotonic() > until:
-            if kept is not None:
-                postgres.left.append(kept[0])
-            with postgres.database(template) as url:
+        def get():
+            nonlocal until, kept
+            if time.monotonic() > until:
+                database.close()
+                url = database.enter_context(postgres.database(template))
                 until = time.monotonic() + SEED_SECONDS
-                # Out of those that wait for their drop.
-                kept = postgres.left.pop(), seed(url)
-        return kept
+                kept = conninfo_to_dict(url)["dbname"], seed(url)
+            return kept
 
-    return get
+        yield get
 
 
 @pytest.fixture

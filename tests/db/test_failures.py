@@ -208,15 +208,12 @@ def week_url(postgres: Postgres, template: str) -> Iterator[str]:
     Takes seconds to make, so the tests that read it share it; they change nothing.
     """
     with postgres.database(template) as url:
-        # Out of those that wait for their drop.
-        kept = postgres.left.pop()
         with psycopg.connect(url, autocommit=True) as conn:
             for table in ("job_ends", "failures"):
                 conn.execute(f"ALTER TABLE awa.{table} SET (autovacuum_enabled = off)")
             conn.execute("ANALYZE awa.job_ends, awa.failures")
             conn.execute(WEEK)
         yield url
-        postgres.left.append(kept)
 
 
 @pytest.fixture
