@@ -21,6 +21,7 @@ __all__ = ["restoring"]
 _ENDING: Final = (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGINT)
 # Time for a clean end.  A hung event loop does not begin one.
 _PATIENCE_SECONDS: Final = 2.0
+_RESET_SECONDS: Final = 0.5
 # What Textual's drivers switch on: mouse reports, focus reports, pasted text, the keyboard protocol
 # of kitty, synchronized output, a hidden cursor, the alternate screen.
 _RESET: Final = (
@@ -41,8 +42,11 @@ def restoring(app: App[Any], loop: asyncio.AbstractEventLoop) -> Iterator[None]:
 
     def force(number: int) -> None:
         with suppress(OSError, termios.error):
-            os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, _RESET)
             termios.tcsetattr(terminal, termios.TCSANOW, before)
+        # A terminal that nobody reads takes nothing, and would keep the process for ever.
+        reset = threading.Thread(target=os.write, args=[terminal, _RESET], daemon=True)
+        reset.start()
+        reset.join(_RESET_SECONDS)
         os._exit(128 + number)
 
     def end(number: int, _: object) -> None:

@@ -31,12 +31,15 @@ class Terminal:
         fcntl.ioctl(self.follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.first = termios.tcgetattr(self.follower)
         self.shown = b""
+        self.started: list[subprocess.Popen[bytes]] = []
 
     def start(self, words: list[str], url: str, **options) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             words, env=environment(url, TERM="xterm-256color", PS1="$ "),
             stdin=self.follower, stdout=self.follower, stderr=self.follower, **options,
         )  # fmt: skip
+        self.started.append(process)
+        return process
 
     def until(self, text: bytes, since: int = 0, seconds: float = 60) -> int:
         """Read until a text was shown, and return where what follows will begin."""
@@ -47,6 +50,23 @@ class Terminal:
                 pytest.fail(f"{text!r} was not shown: {self.shown[-2000:]!r}")
             self.shown += os.read(self.leader, 65536)
         return len(self.shown)
+
+    def wait(self, process: subprocess.Popen[bytes], seconds: float = 60) -> int:
+        """Read until a process has ended, which a full terminal keeps it from; return its status."""
+        ended = os.pidfd_open(process.pid)
+        end = time.monotonic() + seconds
+        try:
+            ready: list[int] = []
+            while ended not in ready:
+                left = max(0.0, end - time.monotonic())
+                if not (ready := select.select([self.leader, ended], [], [], left)[0]):
+                    pytest.fail(f"it has not ended: {self.shown[-2000:]!r}")
+                if self.leader in ready:
+                    self.shown += os.read(self.leader, 65536)
+        finally:
+            os.close(ended)
+        self.rest()
+        return process.wait(timeout=30)
 
     def rest(self) -> None:
         """Read what is there."""
@@ -69,6 +89,9 @@ def terminal_of() -> Iterator[Terminal]:
     try:
         yield one
     finally:
+        for process in one.started:
+            process.kill()
+            process.wait(timeout=30)
         os.close(one.leader)
         os.close(one.follower)
 
@@ -83,8 +106,7 @@ def test_a_signal_leaves_the_terminal_as_it_was(
     assert b"25" not in terminal_of.modes
 
     process.send_signal(number)
-    status = process.wait(timeout=30)
-    terminal_of.rest()
+    status = terminal_of.wait(process)
 
     assert status == 128 + number
     assert terminal_of.modes == {b"25"}
@@ -126,11 +148,27 @@ def test_a_monitor_that_hangs_is_ended_and_its_terminal_restored(
     assert b"1049" in terminal_of.modes
 
     process.send_signal(signal.SIGTERM)
-    status = process.wait(timeout=30)
-    terminal_of.rest()
+    status = terminal_of.wait(process)
 
     assert status == 128 + signal.SIGTERM
     assert terminal_of.modes == {b"25"}
+    assert termios.tcgetattr(terminal_of.follower) == terminal_of.first
+
+
+# More than the kernel keeps of a terminal that nobody reads: 64 KiB and a page.
+BLOCKED = HUNG.replace("    while", "    sys.__stderr__.write('x' * 100_000)\n    while")
+
+
+def test_a_terminal_that_takes_nothing_does_not_keep_a_monitor_from_its_end(
+    terminal_of: Terminal, database_url
+) -> None:
+    process = terminal_of.start([sys.executable, "-c", BLOCKED], database_url)
+    terminal_of.until(b"hangs")
+
+    process.send_signal(signal.SIGTERM)
+    status = process.wait(timeout=30)  # nobody reads meanwhile
+
+    assert status == 128 + signal.SIGTERM
     assert termios.tcgetattr(terminal_of.follower) == terminal_of.first
 
 
@@ -153,8 +191,7 @@ def test_a_fault_is_told_without_the_values_of_variables(
     terminal_of: Terminal, database_url, words
 ) -> None:
     process = terminal_of.start([sys.executable, "-c", BROKEN, *words], database_url)
-    status = process.wait(timeout=60)
-    terminal_of.rest()
+    status = terminal_of.wait(process)
 
     assert status == 1
     assert terminal_of.modes == {b"25"}
@@ -210,8 +247,7 @@ def test_a_fault_of_a_monitor_that_exits_is_nobodys_concern(
 ) -> None:
     """Keys that follow q open pages which are torn down half made."""
     process = terminal_of.start([sys.executable, "-c", LATE], database_url)
-    status = process.wait(timeout=60)
-    terminal_of.rest()
+    status = terminal_of.wait(process)
 
     assert status == 0
     assert b"half made" not in terminal_of.shown

@@ -32,6 +32,5 @@ def test_from_the_list_to_a_job_and_back(terminal_of: Terminal, database_url, fl
     terminal_of.until(b"merge", shown)
     os.write(terminal_of.leader, b"q")
 
-    assert process.wait(timeout=30) == 0
-    terminal_of.rest()
+    assert terminal_of.wait(process) == 0
     assert terminal_of.modes == {b"25"}
