@@ -44,7 +44,7 @@ def restoring(app: App[Any], loop: asyncio.AbstractEventLoop) -> Iterator[None]:
         with suppress(OSError, termios.error):
             termios.tcsetattr(terminal, termios.TCSANOW, before)
         # A terminal that nobody reads takes nothing, and would keep the process for ever.
-        reset = threading.Thread(target=os.write, args=[terminal, _RESET], daemon=True)
+        reset = threading.Thread(target=_reset, daemon=True)
         reset.start()
         reset.join(_RESET_SECONDS)
         os._exit(128 + number)
@@ -61,3 +61,8 @@ def restoring(app: App[Any], loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
+
+
+def _reset() -> None:
+    with suppress(OSError):
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, _RESET)
