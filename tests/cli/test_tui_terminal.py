@@ -15,9 +15,11 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fix_cli import argv, environment
+from fix_wait import eventually
 
 MODE = re.compile(rb"\x1b\[\?([0-9;]+)([hl])")
 ENDING = (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGINT)
@@ -164,6 +166,9 @@ def test_a_terminal_that_takes_nothing_does_not_keep_a_monitor_from_its_end(
 ) -> None:
     process = terminal_of.start([sys.executable, "-c", BLOCKED], database_url)
     terminal_of.until(b"hangs")
+    # Python does not see a signal that comes just before a write that waits.
+    doing = Path(f"/proc/{process.pid}/syscall")
+    eventually(lambda: re.match(r"\d+ 0x2 ", doing.read_text()), timeout=30)
 
     process.send_signal(signal.SIGTERM)
     status = process.wait(timeout=30)  # nobody reads meanwhile
